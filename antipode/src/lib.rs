@@ -1,0 +1,1 @@
+//! Cross-system causal consistency: the facade over lineage, barrier and shims.

@@ -1,0 +1,1 @@
+//! The barrier engine: waits until every write in a lineage is visible at the replicas a reader uses.

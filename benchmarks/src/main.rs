@@ -1,0 +1,2 @@
+//! The `antipode` command.
+fn main() {}

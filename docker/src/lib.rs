@@ -1,0 +1,1 @@
+//! Replicated store topologies for tests and benchmarks, with lag and fault injection.

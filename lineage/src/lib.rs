@@ -1,0 +1,1 @@
+//! Causal lineage: write identifiers, their join-semilattice, and how they travel.

@@ -1,0 +1,1 @@
+//! The conformance suite: one set of scenarios that every store passes.

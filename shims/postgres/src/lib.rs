@@ -1,0 +1,1 @@
+//! The Postgres shim: a sqlx Executor carrying lineage.

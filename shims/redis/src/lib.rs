@@ -1,0 +1,1 @@
+//! The Redis shim: any redis ConnectionLike, carrying lineage.

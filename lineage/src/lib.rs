@@ -1,1 +1,30 @@
-//! Causal lineage: write identifiers, their join-semilattice, and how they travel.
+//! Causal lineage: what a write is called, what a request depends on, and how that travels.
+//!
+//! - [`WriteId`] names a write by store, shard, epoch and position.
+//! - [`Lineage`] is the set of writes that a request depends on, a join-semilattice bounded by the
+//!   shards touched.
+//! - [`Lineage::to_fields`] is the form stored beside a value.
+#![cfg_attr(
+    feature = "tokio",
+    doc = "- [`LineageScope`] is the lineage of the running request, and [`InCurrentLineage`] carries it into spawned tasks."
+)]
+//!
+//! This crate is pure: no clock, no I/O, and without the `tokio` feature no async.
+//!
+//! The idea and the words are those of *Antipode: Enforcing Cross-Service Causal Consistency in
+//! Distributed Applications* (SOSP 2023).
+
+mod fields;
+#[allow(clippy::module_inception)]
+mod lineage;
+mod name;
+#[cfg(feature = "tokio")]
+mod scope;
+mod write_id;
+
+pub use fields::InvalidField;
+pub use lineage::{Lineage, MAX_ENTRIES};
+pub use name::{InvalidName, MAX_NAME_LEN, ReplicaName, StoreName};
+#[cfg(feature = "tokio")]
+pub use scope::{InCurrentLineage, InLineage, LineageScope};
+pub use write_id::{Epoch, Position, Shard, WriteId};

@@ -1,0 +1,257 @@
+//! The lineage: a join-semilattice of write identifiers.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{StoreName, WriteId};
+
+/// The most entries a lineage holds. Past it the lineage [overflows](Lineage::has_overflowed).
+pub const MAX_ENTRIES: usize = 256;
+
+/// The writes that a request depends on: per store, shard and epoch the greatest position.
+///
+/// Its size is bounded by the shards touched, not by the writes. [`join`](Lineage::join) is
+/// commutative, associative and idempotent, so lineages may meet in any order and any number of
+/// times. A clone shares the entries.
+///
+/// A lineage with more than [`MAX_ENTRIES`] shards overflows: it forgets the entries and stands for
+/// "every write so far, in every store", the greatest element of the lattice. Nothing is ever
+/// silently less.
+///
+/// ```
+/// use antipode_lineage::{Epoch, Lineage, Position, Shard, StoreName, WriteId};
+///
+/// let posts = StoreName::parse("posts")?;
+/// let at = |lsn| WriteId {
+///     store: posts,
+///     shard: Shard::ONLY,
+///     epoch: Epoch { history: 7, term: 1 },
+///     position: Position(lsn),
+/// };
+/// let mut lineage = Lineage::from_iter([at(10), at(30)]);
+/// lineage.join(&Lineage::from_iter([at(20)]));
+/// assert_eq!(lineage.writes(), [at(30)]);
+/// # Ok::<(), antipode_lineage::InvalidName>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Lineage {
+    /// Sorted by key, one entry a key. Empty once overflowed.
+    writes: Arc<Vec<WriteId>>,
+    overflowed: bool,
+    weak: bool,
+}
+
+impl Lineage {
+    /// The lineage that depends on nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The lineage that depends on every write so far in every store.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { overflowed: true, ..Self::default() }
+    }
+
+    /// The entries, sorted by store, shard and epoch.
+    #[must_use]
+    pub fn writes(&self) -> &[WriteId] {
+        &self.writes
+    }
+
+    /// The entries of one store.
+    #[must_use]
+    pub fn of_store(&self, store: StoreName) -> &[WriteId] {
+        let start = self.writes.partition_point(|write| write.store < store);
+        let rest = self.writes.get(start..).unwrap_or_default();
+        let len = rest.partition_point(|write| write.store == store);
+        rest.get(..len).unwrap_or_default()
+    }
+
+    /// Whether nothing is depended on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && !self.overflowed
+    }
+
+    /// Whether the lineage stands for "every write so far": it had more than [`MAX_ENTRIES`]
+    /// entries or did not fit the wire.
+    #[must_use]
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Whether someone went on past a failed barrier, or wrote with less than the store's durable
+    /// acknowledgement: what the lineage promises is then best effort.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.weak
+    }
+
+    /// Marks the lineage as [weak](Lineage::is_weak). The mark survives every join.
+    pub fn mark_weak(&mut self) {
+        self.weak = true;
+    }
+
+    /// Adds a write; of one store, shard and epoch the greatest position stays.
+    pub fn add(&mut self, write: WriteId) {
+        if self.overflowed {
+            return;
+        }
+        match self.writes.binary_search_by_key(&write.key(), WriteId::key) {
+            Ok(at) => {
+                if self.writes.get(at).is_some_and(|held| held.position < write.position)
+                    && let Some(held) = Arc::make_mut(&mut self.writes).get_mut(at)
+                {
+                    held.position = write.position;
+                }
+            }
+            Err(_) if self.writes.len() == MAX_ENTRIES => self.overflow(),
+            Err(at) => Arc::make_mut(&mut self.writes).insert(at, write),
+        }
+    }
+
+    /// Joins another lineage into this one: afterwards this depends on what either depended on.
+    pub fn join(&mut self, other: &Lineage) {
+        self.weak |= other.weak;
+        if self.overflowed || Arc::ptr_eq(&self.writes, &other.writes) && !other.overflowed {
+            return;
+        }
+        if other.overflowed {
+            self.overflow();
+        } else if self.writes.is_empty() {
+            self.writes = Arc::clone(&other.writes);
+        } else {
+            for write in other.writes.iter() {
+                self.add(*write);
+            }
+        }
+    }
+
+    /// Whether this depends on all that `other` depends on (`other ≤ self`).
+    #[must_use]
+    pub fn covers(&self, other: &Lineage) -> bool {
+        if other.weak && !self.weak {
+            return false;
+        }
+        if self.overflowed || Arc::ptr_eq(&self.writes, &other.writes) {
+            return self.overflowed || !other.overflowed;
+        }
+        !other.overflowed && other.writes.iter().all(|write| self.covers_write(write))
+    }
+
+    /// Whether the write, or one after it in the same history, is among the entries.
+    #[must_use]
+    pub fn covers_write(&self, write: &WriteId) -> bool {
+        self.overflowed
+            || self
+                .writes
+                .binary_search_by_key(&write.key(), WriteId::key)
+                .ok()
+                .and_then(|at| self.writes.get(at))
+                .is_some_and(|held| held.position >= write.position)
+    }
+
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        self.writes = Arc::default();
+    }
+}
+
+// === impl Lineage: the standard traits ===
+
+impl PartialOrd for Lineage {
+    /// The order of the lattice: `a <= b` if `b` covers `a`.
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match (self.covers(other), other.covers(self)) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Greater),
+            (false, true) => Some(Ordering::Less),
+            (false, false) => None,
+        }
+    }
+}
+
+impl From<WriteId> for Lineage {
+    fn from(write: WriteId) -> Self {
+        Self::from_iter([write])
+    }
+}
+
+impl FromIterator<WriteId> for Lineage {
+    fn from_iter<I: IntoIterator<Item = WriteId>>(writes: I) -> Self {
+        let mut lineage = Self::new();
+        lineage.extend(writes);
+        lineage
+    }
+}
+
+impl Extend<WriteId> for Lineage {
+    fn extend<I: IntoIterator<Item = WriteId>>(&mut self, writes: I) {
+        for write in writes {
+            self.add(write);
+        }
+    }
+}
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lineage({self})")
+    }
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<String> = self.writes.iter().map(WriteId::to_string).collect();
+        words.extend(self.overflowed.then(|| "everything".to_owned()));
+        words.extend(self.weak.then(|| "weak".to_owned()));
+        f.write_str(&words.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Epoch, Position, Shard};
+
+    fn write(store: &str, shard: u64, term: u64, position: u64) -> WriteId {
+        WriteId {
+            store: store.parse().unwrap(),
+            shard: Shard(shard),
+            epoch: Epoch { history: 1, term },
+            position: Position(position),
+        }
+    }
+
+    #[test]
+    fn epochs_of_one_shard_are_kept_apart() {
+        let lineage = Lineage::from_iter([write("a", 0, 1, 90), write("a", 0, 2, 10)]);
+        assert_eq!(lineage.writes().len(), 2);
+        assert!(!lineage.covers_write(&write("a", 0, 2, 11)));
+    }
+
+    #[test]
+    fn entries_of_a_store_are_found_between_others() {
+        let lineage = Lineage::from_iter([
+            write("b", 1, 1, 1),
+            write("a", 0, 1, 1),
+            write("b", 0, 1, 1),
+            write("c", 0, 1, 1),
+        ]);
+        assert_eq!(lineage.of_store("b".parse().unwrap()), [write("b", 0, 1, 1), write("b", 1, 1, 1)]);
+        assert!(lineage.of_store("bb".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn too_many_shards_become_everything() {
+        let mut lineage: Lineage = (0..MAX_ENTRIES as u64).map(|shard| write("a", shard, 1, 1)).collect();
+        assert!(!lineage.has_overflowed());
+        lineage.add(write("a", 0, 1, 2));
+        assert!(!lineage.has_overflowed(), "a known shard needs no room");
+        lineage.add(write("b", 0, 1, 1));
+        assert!(lineage.has_overflowed() && !lineage.is_empty());
+        assert!(lineage.covers(&Lineage::from(write("z", 9, 9, 9))));
+    }
+}

@@ -1,0 +1,125 @@
+//! Names of stores and replicas: short, inline, and safe to print anywhere.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest name, in bytes.
+pub const MAX_NAME_LEN: usize = 23;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a name is 1 to {MAX_NAME_LEN} characters of a-z, 0-9, '-', '_' or '.', beginning with a letter or digit"
+)]
+#[non_exhaustive]
+pub struct InvalidName;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Inline([u8; MAX_NAME_LEN], u8);
+
+impl Inline {
+    fn parse(text: &[u8]) -> Result<Self, InvalidName> {
+        let first = text.first().ok_or(InvalidName)?;
+        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !plain(first) || !text.iter().all(|byte| plain(byte) || b"-_.".contains(byte)) {
+            return Err(InvalidName);
+        }
+        let mut bytes = [0; MAX_NAME_LEN];
+        bytes.get_mut(..text.len()).ok_or(InvalidName)?.copy_from_slice(text);
+        let len = u8::try_from(text.len()).map_err(|_| InvalidName)?;
+        Ok(Self(bytes, len))
+    }
+
+    fn as_str(&self) -> &str {
+        let bytes = self.0.get(..usize::from(self.1)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// 1 to 23 characters of `a-z`, `0-9`, `-`, `_` or `.`, beginning with a letter or
+        /// digit. The text is held inline: copying and comparing need no allocation, and no
+        /// name read from a request can grow a table in this process.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Inline);
+
+        impl $name {
+            /// Parses a name.
+            ///
+            /// # Errors
+            /// [`InvalidName`] if the text is empty, too long or has other characters.
+            pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+                Inline::parse(text.as_ref()).map(Self)
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::parse(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                Self::parse(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a logical datastore, shared by every service that uses it: `posts`, `orders`.
+    StoreName
+}
+
+name! {
+    /// The name of one replica of a store, as this process calls it: `eu-west`, `primary`.
+    ReplicaName
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_kept() {
+        assert_eq!(StoreName::parse("posts").unwrap().as_str(), "posts");
+        let longest = "a".repeat(MAX_NAME_LEN);
+        assert_eq!(StoreName::parse(&longest).unwrap().to_string(), longest);
+        for bad in ["", "Posts", "-x", "a/b", "a b", "a\0", "ü", &"a".repeat(MAX_NAME_LEN + 1)] {
+            assert_eq!(StoreName::parse(bad), Err(InvalidName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn order_is_the_order_of_the_texts() {
+        let mut names = ["b", "a", "ab", "a-b", "abc"].map(|n| StoreName::parse(n).unwrap());
+        names.sort();
+        assert_eq!(names.map(|n| n.to_string()), ["a", "a-b", "ab", "abc", "b"]);
+    }
+}

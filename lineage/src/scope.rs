@@ -1,0 +1,343 @@
+//! The current lineage of a request.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::{Lineage, ReplicaName, StoreName, WriteId};
+
+tokio::task_local! {
+    static CURRENT: LineageScope;
+}
+
+/// The lineage of one request while it runs: reads and writes through shims add to it, calls and
+/// messages take it along, a barrier waits for it.
+///
+/// A scope is a handle: clones share one lineage. It is current inside [`run`](LineageScope::run);
+/// a spawned task inherits nothing by itself, so spawn
+/// [`future.in_current_lineage()`](InCurrentLineage::in_current_lineage), or pass the handle.
+/// Work whose dependencies should not reach the rest of the request until it is joined runs in a
+/// [`fork`](LineageScope::fork).
+///
+/// ```
+/// use antipode_lineage::{InCurrentLineage, LineageScope, StoreName, WriteId};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let request = LineageScope::new();
+/// request
+///     .run(async {
+///         let work = async {
+///             let scope = LineageScope::current().expect("inherited");
+///             scope.add(WriteId::unplaced(StoreName::parse("posts").expect("a name")));
+///         };
+///         tokio::spawn(work.in_current_lineage()).await.expect("no panic");
+///     })
+///     .await;
+/// assert_eq!(request.lineage().writes().len(), 1);
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct LineageScope {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    lineage: Lineage,
+    /// Captures under way. Shared by the forks made meanwhile.
+    captures: Vec<Capture>,
+    /// The replica that the last barrier proved fresh, per store.
+    routes: Vec<(StoreName, ReplicaName)>,
+}
+
+#[derive(Debug, Clone)]
+struct Capture {
+    store: StoreName,
+    outcome: watch::Receiver<Option<Lineage>>,
+    _task: Arc<AbortOnDrop>,
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl LineageScope {
+    /// A scope that depends on nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The scope of the running task, if it has one.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// Runs the future with this scope as the current one.
+    pub fn run<F: Future>(&self, future: F) -> InLineage<F> {
+        InLineage::with(Some(self.clone()), future)
+    }
+
+    /// What the request depends on now.
+    ///
+    /// A capture still under way (see [`defer`](LineageScope::defer)) counts as an
+    /// [unplaced write](WriteId::unplaced): sound, but a barrier on it waits for more than it
+    /// must. Where the lineage leaves the process, prefer [`settled`](LineageScope::settled).
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        let mut state = self.lock();
+        state.collect();
+        let mut lineage = state.lineage.clone();
+        lineage.extend(state.captures.iter().map(|capture| WriteId::unplaced(capture.store)));
+        lineage
+    }
+
+    /// What the request depends on, once the captures under way are in. Waits no longer than the
+    /// limits those captures were given.
+    pub async fn settled(&self) -> Lineage {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                state.collect();
+                match state.captures.first() {
+                    Some(capture) => capture.outcome.clone(),
+                    None => return state.lineage.clone(),
+                }
+            };
+            let mut next = next;
+            // An error says that the capture ended without an outcome; `collect` deals with both.
+            let _ = next.wait_for(Option::is_some).await;
+        }
+    }
+
+    /// Adds a write to what the request depends on.
+    pub fn add(&self, write: WriteId) {
+        self.lock().lineage.add(write);
+    }
+
+    /// Joins a lineage: of a message received, a value read, a reply.
+    pub fn join(&self, lineage: &Lineage) {
+        self.lock().lineage.join(lineage);
+    }
+
+    /// Marks the lineage as [weak](Lineage::is_weak).
+    pub fn mark_weak(&self) {
+        self.lock().lineage.mark_weak();
+    }
+
+    /// Lets a capture of positions in `store` run beside the request, for at most `limit`.
+    ///
+    /// A position sampled at any time after a write's acknowledgement covers the write, so the
+    /// request may go on at once; only [handing the lineage over](LineageScope::settled) waits. If
+    /// the capture yields `None`, fails, or takes longer, an
+    /// [unplaced write](WriteId::unplaced) stands for it. It is cancelled when the scope and its
+    /// forks are gone.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn defer<F>(&self, store: StoreName, limit: Duration, capture: F)
+    where
+        F: Future<Output = Option<Lineage>> + Send + 'static,
+    {
+        let (sender, outcome) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            if let Ok(Some(lineage)) = tokio::time::timeout(limit, capture).await {
+                let _ = sender.send(Some(lineage));
+            }
+        });
+        let _task = Arc::new(AbortOnDrop(task.abort_handle()));
+        self.lock().captures.push(Capture { store, outcome, _task });
+    }
+
+    /// A scope of its own that begins with what this one depends on.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.lock().clone())) }
+    }
+
+    /// Joins what another scope, such as a [`fork`](LineageScope::fork), came to depend on.
+    pub fn join_scope(&self, other: &LineageScope) {
+        if Arc::ptr_eq(&self.state, &other.state) {
+            return;
+        }
+        let State { lineage, captures, routes: _ } = other.lock().clone();
+        let mut state = self.lock();
+        state.lineage.join(&lineage);
+        for capture in captures {
+            if !state.captures.iter().any(|held| held.outcome.same_channel(&capture.outcome)) {
+                state.captures.push(capture);
+            }
+        }
+    }
+
+    /// The replica of `store` that the last barrier in this scope proved fresh: reads go there.
+    #[must_use]
+    pub fn route(&self, store: StoreName) -> Option<ReplicaName> {
+        let state = self.lock();
+        state.routes.iter().find(|(held, _)| *held == store).map(|(_, replica)| *replica)
+    }
+
+    /// Sets the replica that reads of `store` go to.
+    pub fn set_route(&self, store: StoreName, replica: ReplicaName) {
+        let mut state = self.lock();
+        match state.routes.iter_mut().find(|(held, _)| *held == store) {
+            Some((_, route)) => *route = replica,
+            None => state.routes.push((store, replica)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while the lock is held; a poisoned state is still a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Lineage> for LineageScope {
+    fn from(lineage: Lineage) -> Self {
+        let scope = Self::new();
+        scope.join(&lineage);
+        scope
+    }
+}
+
+impl State {
+    /// Takes in the captures that have ended.
+    fn collect(&mut self) {
+        let lineage = &mut self.lineage;
+        self.captures.retain(|capture| {
+            // Whether it ended is asked first: an outcome sent between the two is not missed.
+            let ended = capture.outcome.has_changed().is_err();
+            match capture.outcome.borrow().as_ref() {
+                Some(outcome) => lineage.join(outcome),
+                None if ended => lineage.add(WriteId::unplaced(capture.store)),
+                None => return true,
+            }
+            false
+        });
+    }
+}
+
+pin_project! {
+    /// A future that runs inside a lineage scope. See [`LineageScope::run`].
+    #[derive(Debug)]
+    pub struct InLineage<F> {
+        scope: Option<LineageScope>,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> InLineage<F> {
+    fn with(scope: Option<LineageScope>, future: F) -> Self {
+        Self { scope, future }
+    }
+}
+
+impl<F: Future> Future for InLineage<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        match this.scope {
+            Some(scope) => CURRENT.sync_scope(scope.clone(), || this.future.poll(cx)),
+            None => this.future.poll(cx),
+        }
+    }
+}
+
+/// Carries the current lineage into a task about to be spawned.
+pub trait InCurrentLineage: Future + Sized {
+    /// Runs the future in the lineage scope that is current now; without one, as it is.
+    fn in_current_lineage(self) -> InLineage<Self> {
+        InLineage::with(LineageScope::current(), self)
+    }
+}
+
+impl<F: Future> InCurrentLineage for F {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Epoch, Position, Shard};
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn store() -> StoreName {
+        StoreName::parse("posts").unwrap()
+    }
+
+    fn at(position: u64) -> WriteId {
+        let epoch = Epoch { history: 1, term: 1 };
+        WriteId { store: store(), shard: Shard::ONLY, epoch, position: Position(position) }
+    }
+
+    #[tokio::test]
+    async fn spawned_tasks_inherit_only_when_told() {
+        LineageScope::new()
+            .run(async {
+                assert!(tokio::spawn(async { LineageScope::current().is_none() }).await.unwrap());
+                let told = async { LineageScope::current().unwrap().add(at(1)) }.in_current_lineage();
+                tokio::spawn(told).await.unwrap();
+                assert_eq!(LineageScope::current().unwrap().lineage(), at(1).into());
+            })
+            .await;
+        assert!(LineageScope::current().is_none());
+    }
+
+    #[tokio::test]
+    async fn forks_are_apart_until_joined() {
+        let request = LineageScope::from(Lineage::from(at(1)));
+        let fork = request.fork();
+        fork.add(at(5));
+        assert_eq!(request.lineage(), at(1).into());
+        request.join_scope(&fork);
+        assert_eq!(request.lineage(), at(5).into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deferred_capture_is_never_silently_less() {
+        let request = LineageScope::new();
+        request.defer(store(), LIMIT, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some(at(7).into())
+        });
+        let fork = request.fork();
+        assert_eq!(request.lineage(), WriteId::unplaced(store()).into());
+        assert_eq!(request.settled().await, at(7).into());
+        drop(request);
+        assert_eq!(fork.settled().await, at(7).into(), "a fork waits for the capture it was born with");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_or_slow_capture_leaves_an_unplaced_write() {
+        let request = LineageScope::new();
+        request.defer(store(), LIMIT, async { None });
+        request.defer(store(), LIMIT, std::future::pending());
+        request.defer(store(), LIMIT, async { panic!("a capture may fail in any way") });
+        assert_eq!(request.settled().await, WriteId::unplaced(store()).into());
+    }
+
+    #[tokio::test]
+    async fn a_capture_ends_with_its_scope() {
+        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
+        let request = LineageScope::new();
+        request.defer(store(), LIMIT, async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
+        drop(request);
+        assert!(gone.await.is_err());
+    }
+}

@@ -1,1 +1,11 @@
-//! The barrier engine: waits until every write in a lineage is visible at the replicas a reader uses.
+//! The barrier engine.
+
+mod coalesced;
+mod frontier;
+mod recorder;
+mod store;
+
+pub use coalesced::Coalesced;
+pub use frontier::{Ancestor, Frontier, Frontiers, Verdict};
+pub use recorder::{MissingLineage, OnMissing, Recorder};
+pub use store::{BoxFuture, CheckError, ProbeError, Replica, Shards, Store, Target};

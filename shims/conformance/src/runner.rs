@@ -1,0 +1,88 @@
+//! Runs the scenarios one by one, as tests with names.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use antipode_barrier::BoxFuture;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::runtime::Runtime;
+
+use crate::scenarios;
+use crate::stage::{Outcome, Stage, Stop};
+use crate::{Bed, BedResult};
+
+/// A scenario that has not ended by then hangs. Includes the start of a topology.
+const HUNG: Duration = Duration::from_secs(120);
+
+/// A named scenario.
+pub(crate) struct Scenario<B> {
+    pub(crate) name: &'static str,
+    pub(crate) play: for<'a> fn(&'a mut Stage<B>) -> BoxFuture<'a, Outcome>,
+}
+
+/// Puts a store through every scenario, and prints each by name like `cargo test` does. Takes the
+/// arguments of `cargo test` (a filter, `--exact`, `--list`, `--skip`); scenarios run one at a time.
+///
+/// A scenario that needs what the store cannot do is printed as *ignored*, with the reason.
+#[must_use]
+pub fn run<B: Bed>() -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => {
+            eprintln!("the conformance suite could not start a tokio runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let idle: Arc<Mutex<Option<B>>> = Arc::default();
+    let trials = scenarios::all::<B>().into_iter().map(|scenario| {
+        let (runtime, idle) = (Arc::clone(&runtime), Arc::clone(&idle));
+        Trial::ignorable_test(scenario.name, move || play(&runtime, &idle, &scenario))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // Beds end their servers when dropped, which may need the runtime.
+    let _entered = runtime.enter();
+    drop(take(&idle));
+    conclusion.exit_code()
+}
+
+fn play<B: Bed>(
+    runtime: &Runtime,
+    idle: &Mutex<Option<B>>,
+    scenario: &Scenario<B>,
+) -> Result<Completion, Failed> {
+    // A failed assertion unwinds through here and drops the bed with the stage.
+    let _entered = runtime.enter();
+    let bed = take(idle);
+    let played = async {
+        let bed = match bed {
+            Some(bed) => bed,
+            None => B::start().await?,
+        };
+        let mut stage = Stage::new(bed, scenario.name);
+        let completion = match (scenario.play)(&mut stage).await {
+            Ok(()) => Completion::Completed,
+            Err(Stop::Unsupported(reason)) => Completion::ignored_with(reason),
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        BedResult::Ok((completion, stage.strike().await?))
+    };
+    match runtime.block_on(async { tokio::time::timeout(HUNG, played).await }) {
+        Ok(Ok((completion, bed))) => {
+            *idle.lock().unwrap_or_else(PoisonError::into_inner) = bed;
+            Ok(completion)
+        }
+        Ok(Err(error)) => Err(with_sources(error.as_ref()).into()),
+        Err(_) => Err(format!("hung: no end within {HUNG:?}").into()),
+    }
+}
+
+fn take<B>(idle: &Mutex<Option<B>>) -> Option<B> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}

@@ -4,6 +4,8 @@
 //! - [`Lineage`] is the set of writes that a request depends on, a join-semilattice bounded by the
 //!   shards touched.
 //! - [`Lineage::to_fields`] is the form stored beside a value.
+//! - [`LineageCodec`] makes the text that travels, with a checksum or signed with [`SigningKeys`],
+//!   and [`Baggage`] carries it among the members of a W3C baggage header.
 #![cfg_attr(
     feature = "tokio",
     doc = "- [`LineageScope`] is the lineage of the running request, and [`InCurrentLineage`] carries it into spawned tasks."
@@ -14,17 +16,24 @@
 //! The idea and the words are those of *Antipode: Enforcing Cross-Service Causal Consistency in
 //! Distributed Applications* (SOSP 2023).
 
+mod baggage;
+mod body;
 mod fields;
 #[allow(clippy::module_inception)]
 mod lineage;
 mod name;
 #[cfg(feature = "tokio")]
 mod scope;
+mod signing;
+mod wire;
 mod write_id;
 
+pub use baggage::{BAGGAGE_KEY, Baggage, BaggageHeader, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_READ_LEN};
 pub use fields::InvalidField;
 pub use lineage::{Lineage, MAX_ENTRIES};
 pub use name::{InvalidName, MAX_NAME_LEN, ReplicaName, StoreName};
 #[cfg(feature = "tokio")]
 pub use scope::{InCurrentLineage, InLineage, LineageScope};
+pub use signing::{InvalidKey, MIN_KEY_LEN, SigningKey, SigningKeys};
+pub use wire::{LineageCodec, MAX_WIRE_LEN, WireError};
 pub use write_id::{Epoch, Position, Shard, WriteId};

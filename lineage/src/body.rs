@@ -1,0 +1,158 @@
+//! The entries of a lineage in bytes: their count, then each entry as what differs from the one
+//! before it.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | tag | 1: bits 0–4 the length of the store's name, 0 = the store before; bit 5 = the history before |
+//! | name | the length given by the tag |
+//! | shard | 1–10, LEB128 |
+//! | history | 8, big endian; none with bit 5 |
+//! | term | 1–10, LEB128 |
+//! | position | 1–10, LEB128 |
+//!
+//! Every part says how long it is before it ends, so the entries say where they end: no bytes that
+//! hold a lineage begin with other bytes that hold one.
+
+use crate::{Epoch, Lineage, MAX_ENTRIES, Position, Shard, StoreName, WireError, WriteId};
+
+const NAME_LEN: u8 = 0b0001_1111;
+const SAME_HISTORY: u8 = 0b0010_0000;
+
+/// Appends the count and the entries.
+pub(crate) fn write(out: &mut Vec<u8>, writes: &[WriteId]) {
+    varint(out, writes.len() as u64);
+    let mut last: Option<&WriteId> = None;
+    for write in writes {
+        let name = match last {
+            Some(last) if last.store == write.store => "",
+            _ => write.store.as_str(),
+        };
+        let same_history = last.is_some_and(|last| last.epoch.history == write.epoch.history);
+        // A name has at most `MAX_NAME_LEN` bytes: the conversion keeps its length.
+        out.push(name.len() as u8 | if same_history { SAME_HISTORY } else { 0 });
+        out.extend_from_slice(name.as_bytes());
+        varint(out, write.shard.0);
+        if !same_history {
+            out.extend_from_slice(&write.epoch.history.to_be_bytes());
+        }
+        varint(out, write.epoch.term);
+        varint(out, write.position.0);
+        last = Some(write);
+    }
+}
+
+/// Reads the count and the entries.
+///
+/// It takes more than [`write`] makes (entries out of order, numbers with leading zeros, bytes
+/// left over): the caller writes the result again and compares.
+pub(crate) fn read(bytes: &[u8]) -> Result<Lineage, WireError> {
+    let mut rest = Reader(bytes);
+    let count = rest.varint()?;
+    if count > MAX_ENTRIES as u64 {
+        return Err(WireError::TooManyEntries { count });
+    }
+    let mut lineage = Lineage::new();
+    let mut last = None;
+    for _ in 0..count {
+        let write = rest.entry(last.as_ref())?;
+        lineage.add(write);
+        last = Some(write);
+    }
+    Ok(lineage)
+}
+
+fn varint(out: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        out.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// The bytes not read yet.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn entry(&mut self, last: Option<&WriteId>) -> Result<WriteId, WireError> {
+        let tag = self.byte()?;
+        let store = match (tag & NAME_LEN, last) {
+            (0, Some(last)) => last.store,
+            (len, _) => StoreName::parse(self.take(usize::from(len))?)?,
+        };
+        let shard = Shard(self.varint()?);
+        let history = match last {
+            Some(last) if tag & SAME_HISTORY != 0 => last.epoch.history,
+            _ => self.history()?,
+        };
+        let epoch = Epoch { history, term: self.varint()? };
+        Ok(WriteId { store, shard, epoch, position: Position(self.varint()?) })
+    }
+
+    fn history(&mut self) -> Result<u64, WireError> {
+        let (history, rest) = self.0.split_first_chunk().ok_or(WireError::Malformed)?;
+        self.0 = rest;
+        Ok(u64::from_be_bytes(*history))
+    }
+
+    fn varint(&mut self) -> Result<u64, WireError> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(WireError::Malformed)
+    }
+
+    fn byte(&mut self) -> Result<u8, WireError> {
+        let (byte, rest) = self.0.split_first().ok_or(WireError::Malformed)?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(WireError::Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(store: &str, shard: u64, history: u64, term: u64, position: u64) -> WriteId {
+        let epoch = Epoch { history, term };
+        WriteId { store: store.parse().unwrap(), shard: Shard(shard), epoch, position: Position(position) }
+    }
+
+    #[test]
+    fn the_form_is_the_documented_one() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &[entry("ab", 0, 7, 1, 300), entry("ab", 1, 7, 2, 1), entry("c", 0, 8, 0, 127)]);
+        let expected: &[&[u8]] = &[
+            &[3],
+            &[2, b'a', b'b', 0, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0xac, 0x02],
+            &[SAME_HISTORY, 1, 2, 1],
+            &[1, b'c', 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 127],
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+
+    #[test]
+    fn no_proper_prefix_holds_a_lineage() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &[entry("ab", u64::MAX, 7, 1, 300), entry("c", 0, 7, u64::MAX, u64::MAX)]);
+        assert_eq!(read(&bytes).unwrap().writes().len(), 2);
+        for len in 0..bytes.len() {
+            assert_eq!(read(&bytes[..len]), Err(WireError::Malformed), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_an_end_is_refused() {
+        assert_eq!(read(&[0x80; 3_000]), Err(WireError::Malformed));
+    }
+}

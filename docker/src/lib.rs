@@ -1,1 +1,56 @@
 //! Replicated store topologies for tests and benchmarks, with lag and fault injection.
+//!
+//! A topology is one primary and any number of replicas of a real server, each replica behind a
+//! [`Proxy`] that can delay, hang, cut and reset its replication. The servers are processes of
+//! this machine, on loopback ports of their own, in a directory of their own: nothing that was
+//! running before is touched, and nothing is left when the topology is dropped, when the test
+//! panics, or when its process is killed.
+//!
+//! | what | where |
+//! |---|---|
+//! | primary and streaming standbys | [`PostgresTopology`], its nodes [`PostgresNode`] |
+//! | primary and replicas | [`RedisTopology`], its nodes [`RedisNode`] |
+//! | lag, partitions, half-open and reset connections | [`Proxy`] |
+//! | what can go wrong | [`TopologyError`] |
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use antipode_docker::{PostgresOptions, PostgresTopology, TopologyError};
+//!
+//! # async fn example() -> Result<(), TopologyError> {
+//! let postgres = PostgresTopology::start(PostgresOptions::default().standbys(1)).await?;
+//! println!("write to {}", postgres.primary().url());
+//! println!("read from {}", postgres.standby(0).url());
+//!
+//! // The standby now trails by 50 ms ...
+//! postgres.link(0).set_delay_to_client(Duration::from_millis(50));
+//! // ... is partitioned away ...
+//! postgres.link(0).cut();
+//! postgres.link(0).heal();
+//! // ... and takes over.
+//! postgres.primary().kill().await?;
+//! postgres.promote(0).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The servers must be installed; `docker/install` of this repository does that on Debian and
+//! Ubuntu. Running them as processes needs Linux.
+
+mod error;
+mod member;
+mod native;
+mod postgres;
+mod proxy;
+mod redis;
+mod server;
+mod wait;
+
+pub use crate::{
+    error::TopologyError,
+    member::Member,
+    postgres::{PostgresNode, PostgresOptions, PostgresTopology},
+    proxy::Proxy,
+    redis::{RedisNode, RedisOptions, RedisTopology},
+};

@@ -1,0 +1,66 @@
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::supervised::wait_briefly;
+use crate::TopologyError;
+
+/// Waits for the end of the pipe, which is when the owner and all its servers have ended.
+const GUARD: &str = r#"trap '' HUP; while read -r _; do :; done; rm -rf -- "$1""#;
+
+/// The directory of one topology, with one directory for each server.
+///
+/// A shell of its own removes it when the last holder of its pipe is gone: this process and the
+/// supervisors of the servers.
+#[derive(Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+    /// `None` while it is dropped.
+    pipe: Option<OwnedFd>,
+    guard: Child,
+}
+
+impl Home {
+    pub(crate) fn new(store: &str) -> Result<Self, TopologyError> {
+        Self::make(store).map_err(TopologyError::system(store, "make a temporary directory"))
+    }
+
+    fn make(store: &str) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix(&format!("antipode-{store}-")).tempdir()?;
+        // The guard must not be in it, and no part of the name may be a link.
+        let path = fs::canonicalize(directory.path())?;
+        let mut guard = Command::new("/bin/sh")
+            .args(["-c", GUARD, "sh"])
+            .arg(&path)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        // From here on the guard removes it.
+        let _ = directory.keep();
+        let pipe = guard.stdin.take().map(OwnedFd::from);
+        Ok(Self { path, pipe, guard })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One more hold on the directory.
+    pub(super) fn hold(&self) -> io::Result<Stdio> {
+        let pipe = self.pipe.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Stdio::from(pipe.try_clone()?))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.pipe = None;
+        wait_briefly(&mut self.guard);
+    }
+}

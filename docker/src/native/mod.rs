@@ -1,0 +1,19 @@
+//! Servers as processes of this machine.
+//!
+//! Each runs under a small supervising shell that ends it when this process is gone (see
+//! `supervisor.sh`), in a directory that a second shell removes afterwards (see [`Home`]).
+
+mod account;
+mod home;
+mod process_tree;
+mod programs;
+mod server;
+mod supervised;
+
+pub(crate) use self::{
+    account::Account,
+    home::Home,
+    programs::{Programs, postgres_programs, redis_programs},
+    server::{NativeServer, Plan},
+    supervised::run_tool,
+};

@@ -1,0 +1,9 @@
+//! Redis: a primary and its replicas.
+
+mod node;
+mod options;
+mod session;
+mod setup;
+mod topology;
+
+pub use self::{node::RedisNode, options::RedisOptions, topology::RedisTopology};

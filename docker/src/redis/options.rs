@@ -1,0 +1,32 @@
+/// What a [`RedisTopology`](crate::RedisTopology) is made of.
+///
+/// The default is two replicas, nothing persisted, a replication backlog of 64 MB, and full
+/// synchronisations that start without delay.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    pub(super) replicas: usize,
+    pub(super) settings: Vec<(String, String)>,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self { replicas: 2, settings: Vec::new() }
+    }
+}
+
+impl RedisOptions {
+    /// How many replicas follow the primary.
+    #[must_use]
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// Sets a parameter of `redis.conf` on every server, such as `appendonly` to `yes`. A later
+    /// setting of the same name wins.
+    #[must_use]
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+}

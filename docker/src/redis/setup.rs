@@ -1,0 +1,96 @@
+//! Making the directories and configuration files of the servers.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::sys::signal::Signal;
+
+use super::{RedisOptions, session};
+use crate::{
+    Member, TopologyError,
+    native::{Account, Home, NativeServer, Plan, Programs, redis_programs},
+    server::Server,
+};
+
+/// What every server is set to unless the options say otherwise.
+const SETTINGS: &[(&str, &str)] = &[
+    ("bind", "127.0.0.1"),
+    ("daemonize", "no"),
+    ("save", ""),
+    ("appendonly", "no"),
+    ("repl-diskless-sync", "yes"),
+    ("repl-diskless-sync-delay", "0"),
+    ("repl-ping-replica-period", "1"),
+    ("repl-backlog-size", "64mb"),
+    // Otherwise a primary waits for lagging replicas when it is told to end.
+    ("shutdown-timeout", "0"),
+];
+
+/// Where the servers of one topology run.
+#[derive(Debug)]
+pub(super) struct Setup {
+    home: Arc<Home>,
+    programs: Programs,
+}
+
+impl Setup {
+    pub(super) fn new() -> Result<Self, TopologyError> {
+        let programs = redis_programs()?;
+        Ok(Self { home: Arc::new(Home::new("redis")?), programs })
+    }
+
+    /// Starts a server; with a link, as a replica of what that leads to.
+    pub(super) async fn server(
+        &self,
+        member: Member,
+        options: &RedisOptions,
+        link: Option<SocketAddr>,
+    ) -> Result<Server, TopologyError> {
+        let directory = self.home.path().join(member.to_string());
+        let name = format!("redis {member}");
+        let configuration = write(&directory, &settings(&directory, options, link))
+            .map_err(TopologyError::system(&name, "write redis.conf"))?;
+        let plan = Plan {
+            name,
+            program: self.programs.program("redis-server"),
+            arguments: vec![configuration.into()],
+            port_option: "--port",
+            directory,
+            account: Account::Own,
+            stopping: Signal::SIGTERM,
+            ending: Signal::SIGTERM,
+            probe: session::probe,
+        };
+        Ok(Server::Native(NativeServer::launch(&self.home, plan).await?))
+    }
+}
+
+fn settings(directory: &Path, options: &RedisOptions, link: Option<SocketAddr>) -> String {
+    let chosen = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut text = String::new();
+    for (name, value) in SETTINGS.iter().copied().chain(chosen) {
+        let _ = writeln!(text, "{name} {}", quoted(value));
+    }
+    let _ = writeln!(text, "dir {}", quoted(&directory.to_string_lossy()));
+    if let Some(link) = link {
+        let _ = writeln!(text, "replicaof {} {}", link.ip(), link.port());
+    }
+    text
+}
+
+/// A value that is more than one word is written as it is.
+fn quoted(value: &str) -> String {
+    if value.is_empty() { "\"\"".to_owned() } else { value.to_owned() }
+}
+
+fn write(directory: &Path, settings: &str) -> io::Result<PathBuf> {
+    fs::create_dir_all(directory)?;
+    let path = directory.join("redis.conf");
+    fs::write(&path, settings)?;
+    Ok(path)
+}

@@ -1,11 +1,38 @@
-//! The barrier engine.
+//! The barrier engine: waits until every write in a lineage is visible at the replicas that a reader
+//! uses.
+//!
+//! - [`Registry`] holds the stores of this process, each with its primary and the replicas it reads
+//!   from. [`Registry::barrier`] waits for the current lineage.
+//! - [`Store`] and [`Replica`] are what a store implements: the engine asks a replica how far it has
+//!   applied its logs ([`Frontier`]) and judges the writes by that ([`Verdict`]).
+//! - [`Recorder`] and [`Coalesced`] are what shims are built with.
+//!
+//! One watcher per replica probes on behalf of all barriers that wait there, on demand: its probes do
+//! not depend on how many wait, and there are none when nobody does. Every barrier has a deadline.
+//!
+//! The state machine takes time and answers as arguments; only its driver knows tokio.
 
+mod barrier;
 mod coalesced;
+mod decision;
+mod error;
 mod frontier;
+mod observer;
+mod pacing;
 mod recorder;
+mod registry;
+mod report;
 mod store;
+mod store_wait;
+mod watch;
+mod watcher;
 
+pub use barrier::{Barrier, BarrierFuture, OnTimeout};
 pub use coalesced::Coalesced;
+pub use error::{BarrierError, Dependency};
 pub use frontier::{Ancestor, Frontier, Frontiers, Verdict};
+pub use observer::{Observer, Probed};
 pub use recorder::{MissingLineage, OnMissing, Recorder};
+pub use registry::{DEFAULT_DEADLINE, Registry, RegistryBuilder, RegistryError};
+pub use report::{Report, Wait};
 pub use store::{BoxFuture, CheckError, ProbeError, Replica, Shards, Store, Target};

@@ -108,7 +108,7 @@ impl LineageScope {
     /// limits those captures were given.
     pub async fn settled(&self) -> Lineage {
         loop {
-            let next = {
+            let mut next = {
                 let mut state = self.lock();
                 state.collect();
                 match state.captures.first() {
@@ -116,10 +116,17 @@ impl LineageScope {
                     None => return state.lineage.clone(),
                 }
             };
-            let mut next = next;
             // An error says that the capture ended without an outcome; `collect` deals with both.
             let _ = next.wait_for(Option::is_some).await;
         }
+    }
+
+    /// What the request depends on, if no capture is under way.
+    #[must_use]
+    pub fn try_settled(&self) -> Option<Lineage> {
+        let mut state = self.lock();
+        state.collect();
+        state.captures.is_empty().then(|| state.lineage.clone())
     }
 
     /// Adds a write to what the request depends on.

@@ -1,0 +1,346 @@
+//! The barrier: waits until a lineage is visible.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use antipode_lineage::{Lineage, LineageScope, StoreName, WriteId};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+
+use crate::error::Kind;
+use crate::registry::Registered;
+use crate::report::{Report, Route, Wait};
+use crate::store_wait::{Ended, Need};
+use crate::{BarrierError, BoxFuture, Dependency, Verdict};
+
+/// What a barrier does when its deadline passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum OnTimeout {
+    /// Fails (fail-closed).
+    #[default]
+    Fail,
+    /// Sends the reads of the stores that lag to their primaries, if those show the writes; else fails.
+    Primary,
+    /// Goes on (fail-open): the report and the lineage are marked weak, reads may be stale.
+    Weak,
+}
+
+/// A barrier about to be awaited: it returns when every write of the lineage is visible at a replica
+/// of each store, or an error when its deadline passes or waiting is vain.
+///
+/// On a lineage that is known to be visible it is a comparison with what the last probes answered: no
+/// network, no allocation, no task. Dropping it leaves nothing behind.
+#[must_use = "a barrier does nothing until it is awaited"]
+#[derive(Clone)]
+pub struct Barrier<'a> {
+    registered: &'a Arc<Registered>,
+    subject: Subject<'a>,
+    options: Options,
+}
+
+#[derive(Clone)]
+pub(crate) enum Subject<'a> {
+    Current,
+    Given(&'a Lineage),
+}
+
+#[derive(Clone)]
+struct Options {
+    deadline: Duration,
+    only: Option<SmallVec<[StoreName; 4]>>,
+    on_timeout: OnTimeout,
+}
+
+impl<'a> Barrier<'a> {
+    pub(crate) fn new(registered: &'a Arc<Registered>, subject: Subject<'a>) -> Self {
+        let options = Options { deadline: registered.deadline, only: None, on_timeout: OnTimeout::default() };
+        Self { registered, subject, options }
+    }
+
+    /// How long it may take, instead of the registry's default. There is no barrier without a deadline.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
+    }
+
+    /// Waits only for these stores: those that the reads behind it use.
+    pub fn only(mut self, stores: impl IntoIterator<Item = StoreName>) -> Self {
+        self.options.only = Some(stores.into_iter().collect());
+        self
+    }
+
+    /// What to do when the deadline passes.
+    pub fn on_timeout(mut self, policy: OnTimeout) -> Self {
+        self.options.on_timeout = policy;
+        self
+    }
+
+    /// Dry run: what is known now of every write, by asking once. Waits for nothing else, and no
+    /// longer than the deadline.
+    ///
+    /// Stores that did not answer in time are left out. Without a current lineage there is nothing
+    /// to ask about.
+    pub async fn probe(self) -> Vec<Dependency> {
+        let lineage = match self.subject {
+            Subject::Given(lineage) => lineage.clone(),
+            Subject::Current => LineageScope::current().map(|scope| scope.lineage()).unwrap_or_default(),
+        };
+        let deadline = Instant::now() + self.options.deadline;
+        let (needs, _) = needs(self.registered, &lineage, &self.options);
+        let mut looks: FuturesUnordered<_> = needs.iter().map(Need::look).collect();
+        let mut found = Vec::new();
+        while let Ok(Some(look)) = timeout_at(deadline, looks.next()).await {
+            found.extend(look);
+        }
+        found.sort_by_key(|dependency| dependency.write);
+        found
+    }
+}
+
+impl<'a> IntoFuture for Barrier<'a> {
+    type Output = Result<Report, BarrierError>;
+    type IntoFuture = BarrierFuture<'a>;
+
+    fn into_future(self) -> BarrierFuture<'a> {
+        let started = Instant::now();
+        let scope = match self.subject {
+            Subject::Given(_) => None,
+            Subject::Current => match LineageScope::current() {
+                Some(scope) => Some(scope),
+                None => {
+                    let error = BarrierError::new(Kind::NoLineage, Duration::ZERO, Vec::new());
+                    return BarrierFuture::ended(self.registered, None, Err(error));
+                }
+            },
+        };
+        let lineage = match (&self.subject, &scope) {
+            (Subject::Given(lineage), _) => Some((*lineage).clone()),
+            (Subject::Current, Some(scope)) => scope.try_settled(),
+            (Subject::Current, None) => None,
+        };
+        let covered =
+            lineage.as_ref().and_then(|lineage| covered(self.registered, lineage, &self.options, started));
+        if let Some(report) = covered {
+            return BarrierFuture::ended(self.registered, scope.as_ref(), Ok(report));
+        }
+        let span = tracing::debug_span!("barrier", waited_us = tracing::field::Empty);
+        let waiting = wait(self.registered, scope, lineage, self.options, started).instrument(span);
+        BarrierFuture(State::Waiting(Box::pin(waiting)))
+    }
+}
+
+/// A barrier under way. See [`Barrier`].
+#[must_use = "futures do nothing until they are awaited"]
+pub struct BarrierFuture<'a>(State<'a>);
+
+#[allow(clippy::large_enum_variant)] // Boxing the common case would make it allocate.
+enum State<'a> {
+    Ended(Option<Result<Report, BarrierError>>),
+    Waiting(BoxFuture<'a, Result<Report, BarrierError>>),
+}
+
+impl BarrierFuture<'_> {
+    fn ended(
+        registered: &Registered,
+        scope: Option<&LineageScope>,
+        outcome: Result<Report, BarrierError>,
+    ) -> Self {
+        conclude(registered, scope, &outcome);
+        Self(State::Ended(Some(outcome)))
+    }
+}
+
+impl Future for BarrierFuture<'_> {
+    type Output = Result<Report, BarrierError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = match &mut self.0 {
+            State::Ended(outcome) => outcome.take(),
+            State::Waiting(waiting) => {
+                let outcome = ready!(waiting.as_mut().poll(cx));
+                self.0 = State::Ended(None);
+                Some(outcome)
+            }
+        };
+        // Polled after it was ready: like any future, it has nothing more to say.
+        outcome.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// The report of a barrier on a lineage that the cached frontiers show; else nothing.
+fn covered(
+    registered: &Arc<Registered>,
+    lineage: &Lineage,
+    options: &Options,
+    now: Instant,
+) -> Option<Report> {
+    if lineage.has_overflowed() {
+        return None;
+    }
+    let mut report = Report::new(Arc::clone(registered));
+    for writes in lineage.writes().chunk_by(|a, b| a.store == b.store) {
+        let store = writes.first()?.store;
+        let Some((index, store)) = registered.find(store).filter(|_| options.selects(store)) else {
+            report.skip(writes.len());
+            continue;
+        };
+        let fresh = store.replicas.iter().position(|replica| replica.shows(writes, now))?;
+        report.add_route(index, Route::Replica(u16::try_from(fresh).ok()?));
+    }
+    Some(report)
+}
+
+/// What has to be asked of which store, and how many writes are left out.
+fn needs<'a>(registered: &'a Registered, lineage: &Lineage, options: &Options) -> (Vec<Need<'a>>, usize) {
+    let selected = |store: &StoreName| options.selects(*store);
+    let known = registered.names().filter(selected);
+    let mut skipped = lineage.writes().len();
+    let needs = known.filter_map(|name| {
+        let (index, store) = registered.find(name)?;
+        let held = lineage.of_store(name);
+        skipped -= held.len();
+        let latest = lineage.has_overflowed() || held.iter().any(WriteId::is_unplaced);
+        let writes: Arc<[WriteId]> = held.iter().copied().filter(|write| !write.is_unplaced()).collect();
+        (latest || !writes.is_empty()).then_some(Need { index, store, writes, latest })
+    });
+    let needs = needs.collect();
+    (needs, skipped)
+}
+
+async fn wait(
+    registered: &Arc<Registered>,
+    scope: Option<LineageScope>,
+    lineage: Option<Lineage>,
+    options: Options,
+    started: Instant,
+) -> Result<Report, BarrierError> {
+    let deadline = started + options.deadline;
+    let outcome = match Place::take(registered) {
+        None => Err(BarrierError::new(Kind::TooMany, started.elapsed(), Vec::new())),
+        Some(_place) => {
+            let lineage = match (lineage, &scope) {
+                (Some(lineage), _) => lineage,
+                (None, None) => Lineage::new(),
+                // Past the deadline, what could not be captured counts as unplaced.
+                (None, Some(scope)) => {
+                    timeout_at(deadline, scope.settled()).await.unwrap_or_else(|_| scope.lineage())
+                }
+            };
+            wait_for(registered, &lineage, &options, started, deadline).await
+        }
+    };
+    tracing::Span::current().record("waited_us", started.elapsed().as_micros() as u64);
+    conclude(registered, scope.as_ref(), &outcome);
+    outcome
+}
+
+async fn wait_for(
+    registered: &Arc<Registered>,
+    lineage: &Lineage,
+    options: &Options,
+    started: Instant,
+    deadline: Instant,
+) -> Result<Report, BarrierError> {
+    let (needs, skipped) = needs(registered, lineage, options);
+    let mut report = Report::new(Arc::clone(registered));
+    report.skip(skipped);
+    let mut open: Vec<bool> = needs.iter().map(|_| true).collect();
+    let waits = needs.iter().enumerate();
+    let mut waits: FuturesUnordered<_> =
+        waits.map(|(at, need)| async move { (at, need, need.wait(options.on_timeout).await) }).collect();
+    while let Ok(Some((at, need, ended))) = timeout_at(deadline, waits.next()).await {
+        match ended {
+            Ended::Visible { replica, prevented } => {
+                open.get_mut(at).into_iter().for_each(|open| *open = false);
+                let route = u16::try_from(replica).map_or(Route::Primary, Route::Replica);
+                report.add_route(need.index, route);
+                report.add_wait(Wait { store: need.store.name, waited: started.elapsed(), prevented });
+            }
+            Ended::Final(verdict, writes) => {
+                let kind = match verdict {
+                    Verdict::Lost => Kind::Lost,
+                    Verdict::Unreachable => Kind::Unreachable,
+                    _ => Kind::Indeterminate,
+                };
+                return Err(BarrierError::new(kind, started.elapsed(), need.condemned(verdict, &writes)));
+            }
+        }
+    }
+    let late: Vec<&Need<'_>> =
+        needs.iter().zip(open).filter_map(|(need, open)| open.then_some(need)).collect();
+    time_out(&late, options.on_timeout, started, &mut report)?;
+    report.end(started.elapsed());
+    Ok(report)
+}
+
+/// Applies the policy to the stores that are not visible by the deadline.
+fn time_out(
+    late: &[&Need<'_>],
+    policy: OnTimeout,
+    started: Instant,
+    report: &mut Report,
+) -> Result<(), BarrierError> {
+    let mut failed = Vec::new();
+    for need in late {
+        let store = need.store.name;
+        let wait = Wait { store, waited: started.elapsed(), prevented: true };
+        match policy {
+            OnTimeout::Primary if need.primary_showed() => {
+                report.add_route(need.index, Route::Primary);
+                report.add_wait(wait);
+            }
+            OnTimeout::Weak => {
+                report.weaken();
+                report.add_wait(Wait { prevented: false, ..wait });
+            }
+            OnTimeout::Fail | OnTimeout::Primary => failed.push(need),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let down = failed.iter().any(|need| need.is_down());
+    let kind = if down { Kind::StoreDown } else { Kind::Timeout };
+    let unseen = failed.iter().flat_map(|need| need.unseen()).collect();
+    Err(BarrierError::new(kind, started.elapsed(), unseen))
+}
+
+/// Hands the routes to the reads that follow, and the outcome to the observer.
+fn conclude(registered: &Registered, scope: Option<&LineageScope>, outcome: &Result<Report, BarrierError>) {
+    if let (Some(scope), Ok(report)) = (scope, outcome) {
+        report.hand_routes_to(scope);
+        if report.is_weak() {
+            scope.mark_weak();
+        }
+    }
+    registered.observer.ended(outcome.as_ref());
+}
+
+/// A waiting barrier's place among the registry's.
+struct Place<'a>(&'a Registered);
+
+impl<'a> Place<'a> {
+    fn take(registered: &'a Registered) -> Option<Self> {
+        let place = Self(registered);
+        let before = registered.waiting.fetch_add(1, Ordering::Relaxed);
+        (before < registered.max_waiting).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Options {
+    fn selects(&self, store: StoreName) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&store))
+    }
+}

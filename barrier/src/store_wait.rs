@@ -1,0 +1,206 @@
+//! One store's part of a barrier.
+
+use std::sync::Arc;
+
+use antipode_lineage::{Lineage, WriteId};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::decision::{Decision, PrimaryView, decide};
+use crate::registry::RegisteredStore;
+use crate::watch::{Status, Wanted, verdict};
+use crate::watcher::{Seat, shards_of};
+use crate::{BoxFuture, Dependency, Frontiers, OnTimeout, Verdict};
+
+/// What a barrier needs of one store.
+pub(crate) struct Need<'a> {
+    /// The store's index in the registry.
+    pub(crate) index: u16,
+    pub(crate) store: &'a RegisteredStore,
+    /// The placed writes.
+    pub(crate) writes: Arc<[WriteId]>,
+    /// Whether a write without a known place, or an overflowed lineage, makes the primary's present
+    /// frontier the thing to wait for.
+    pub(crate) latest: bool,
+}
+
+/// How a store's wait ended.
+pub(crate) enum Ended {
+    /// The replica with this index shows everything.
+    Visible { replica: usize, prevented: bool },
+    /// Waiting cannot change it.
+    Final(Verdict, Arc<[WriteId]>),
+}
+
+impl Need<'_> {
+    /// Waits for the first replica that shows everything, or for what makes waiting vain. The caller
+    /// sets the deadline.
+    pub(crate) async fn wait(&self, on_timeout: OnTimeout) -> Ended {
+        let writes = match self.placed().await {
+            Ok(writes) => writes,
+            Err(verdict) => {
+                return Ended::Final(verdict, Arc::from([WriteId::unplaced(self.store.name)]));
+            }
+        };
+        let bell = Arc::new(Notify::new());
+        let replicas = self.store.replicas.iter();
+        let seats: Vec<Seat<'_>> =
+            replicas.map(|watcher| watcher.join(Arc::clone(&writes), Arc::clone(&bell))).collect();
+        let mut primary = PrimaryView::Unasked;
+        let mut question: Option<BoxFuture<'_, PrimaryView>> = None;
+        let mut prevented = false;
+        loop {
+            let statuses: Vec<Status> = seats.iter().map(Seat::status).collect();
+            prevented |= statuses.first() == Some(&Status::Pending);
+            match decide(&statuses, primary, on_timeout) {
+                Decision::Visible(replica) => return Ended::Visible { replica, prevented },
+                Decision::Final(verdict) => return Ended::Final(verdict, Arc::clone(&writes)),
+                Decision::AskPrimary if question.is_none() => {
+                    question = Some(Box::pin(self.ask_primary(&writes)));
+                }
+                Decision::AskPrimary | Decision::Wait => {}
+            }
+            let answer = async {
+                match &mut question {
+                    Some(question) => question.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = bell.notified() => {}
+                view = answer => {
+                    primary = view;
+                    question = None;
+                }
+            }
+        }
+    }
+
+    /// The writes to wait for, with the primary's present frontier where one's place is not known.
+    async fn placed(&self) -> Result<Arc<[WriteId]>, Verdict> {
+        if !self.latest {
+            return Ok(Arc::clone(&self.writes));
+        }
+        let primary = self.store.primary.as_ref().ok_or(Verdict::Indeterminate)?;
+        let frontiers = loop {
+            // A failed probe is followed by the next at the watcher's pace.
+            if let Ok(frontiers) = primary.ask(Wanted::All).await {
+                break frontiers;
+            }
+        };
+        let store = self.store.name;
+        let present = frontiers.iter().map(|(shard, frontier)| WriteId {
+            store,
+            shard,
+            epoch: frontier.epoch,
+            position: frontier.position,
+        });
+        let all: Lineage = present.chain(self.writes.iter().copied()).collect();
+        Ok(Arc::from(all.writes()))
+    }
+
+    async fn ask_primary(&self, writes: &[WriteId]) -> PrimaryView {
+        let Some(primary) = &self.store.primary else { return PrimaryView::Silent };
+        if primary.shows(writes, Instant::now()) {
+            return PrimaryView::Said(Verdict::Visible);
+        }
+        match primary.ask(shards_of(writes)).await {
+            Ok(frontiers) => PrimaryView::Said(least_settled(&frontiers, writes)),
+            Err(_) => PrimaryView::Silent,
+        }
+    }
+
+    /// Whether the primary, when it was last asked, showed everything.
+    pub(crate) fn primary_showed(&self) -> bool {
+        !self.latest
+            && self.store.primary.as_ref().is_some_and(|primary| {
+                self.writes.iter().all(|write| primary.last_verdict(write) == Some(Verdict::Visible))
+            })
+    }
+
+    /// Whether no replica could be asked.
+    pub(crate) fn is_down(&self) -> bool {
+        self.store.replicas.iter().all(|watcher| watcher.failure().is_some())
+    }
+
+    /// The writes that the preferred replica does not show.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = Dependency> + '_ {
+        let latest = self.latest.then(|| WriteId::unplaced(self.store.name));
+        let replica = self.store.replicas.first();
+        self.writes.iter().copied().chain(latest).filter_map(move |write| {
+            let verdict = match replica?.last_verdict(&write) {
+                None | Some(Verdict::Indeterminate) => Verdict::Pending,
+                Some(verdict) => verdict,
+            };
+            let (replica, failure) = (replica?.name(), replica?.failure());
+            (verdict != Verdict::Visible).then_some(Dependency { write, verdict, replica, failure })
+        })
+    }
+
+    /// The writes that made the wait end with `verdict`.
+    pub(crate) fn condemned(&self, verdict: Verdict, writes: &[WriteId]) -> Vec<Dependency> {
+        let primary = self.store.primary.iter().map(|watcher| (watcher, true));
+        let judges = || primary.clone().chain(self.store.replicas.iter().map(|watcher| (watcher, false)));
+        let found = writes.iter().filter_map(|write| {
+            let (judge, _) = judges().find(|(watcher, is_primary)| match watcher.last_verdict(write) {
+                Some(Verdict::Pending) => *is_primary && verdict == Verdict::Unreachable,
+                last => last == Some(verdict),
+            })?;
+            Some(Dependency { write: *write, verdict, replica: judge.name(), failure: None })
+        });
+        let found: Vec<_> = found.collect();
+        if !found.is_empty() {
+            return found;
+        }
+        // The judges have moved on meanwhile; the verdict stands.
+        let replica = self.store.replicas.first().map(|watcher| watcher.name());
+        let all = writes.iter().filter_map(|write| {
+            Some(Dependency { write: *write, verdict, replica: replica?, failure: None })
+        });
+        all.collect()
+    }
+
+    /// What every replica and the primary say now of each write.
+    pub(crate) async fn look(&self) -> Vec<Dependency> {
+        let Ok(writes) = self.placed().await else {
+            return self.condemned(Verdict::Indeterminate, &[WriteId::unplaced(self.store.name)]);
+        };
+        let asked = self.store.replicas.iter().map(|watcher| watcher.ask(shards_of(&writes)));
+        let (answers, primary) =
+            futures_util::future::join(futures_util::future::join_all(asked), self.ask_primary(&writes))
+                .await;
+        let look = |write: &WriteId| {
+            let one = std::slice::from_ref(write);
+            let statuses = answers.iter().map(|answer| match answer {
+                Ok(frontiers) => crate::watch::standing(frontiers, one).0,
+                Err(_) => Status::Down,
+            });
+            let statuses: Vec<Status> = statuses.collect();
+            let (at, verdict) = match decide(&statuses, primary, OnTimeout::Fail) {
+                Decision::Visible(at) => (at, Verdict::Visible),
+                // The primary's word was about the least settled of the writes.
+                Decision::Final(_) if statuses.first() == Some(&Status::Pending) && self.knows(write) => {
+                    (0, Verdict::Pending)
+                }
+                Decision::Final(verdict) => (0, verdict),
+                Decision::Wait | Decision::AskPrimary => (0, Verdict::Pending),
+            };
+            let watcher = self.store.replicas.get(at)?;
+            let failure = answers.get(at).and_then(|answer| answer.as_ref().err()).cloned();
+            Some(Dependency { write: *write, verdict, replica: watcher.name(), failure })
+        };
+        writes.iter().filter_map(look).collect()
+    }
+
+    fn knows(&self, write: &WriteId) -> bool {
+        let primary = self.store.primary.as_ref();
+        primary.is_some_and(|primary| primary.last_verdict(write) == Some(Verdict::Visible))
+    }
+}
+
+fn least_settled(frontiers: &Frontiers, writes: &[WriteId]) -> Verdict {
+    let verdicts = || writes.iter().map(|write| verdict(frontiers, write));
+    let worst = [Verdict::Lost, Verdict::Pending, Verdict::Indeterminate];
+    worst.into_iter().find(|worst| verdicts().any(|verdict| verdict == *worst)).unwrap_or(Verdict::Visible)
+}

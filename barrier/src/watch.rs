@@ -1,0 +1,346 @@
+//! Who waits at one replica, and for what: a state machine without clock or I/O.
+//!
+//! Time and answers come in as arguments, changes go out as values, so the engine's heart runs
+//! under a simulated clock. [`crate::watcher`] drives it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use antipode_lineage::{Position, Shard, WriteId};
+use tokio::time::Instant;
+
+use crate::pacing::Pacing;
+use crate::{Frontiers, ProbeError, Target, Verdict};
+
+/// How a waiter stands at this replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// No answer since it came.
+    Joining,
+    /// The last probe failed, and there was no answer before it.
+    Down,
+    /// Not all applied yet.
+    Pending,
+    /// A write belongs to an epoch (or a shard) that the replica does not know.
+    Stranger,
+    /// A write is not part of the replica's history. It waits no longer.
+    Lost,
+    /// All applied. It waits no longer.
+    Visible,
+}
+
+pub(crate) type WaiterId = u64;
+
+/// What the driver should do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nobody waits.
+    Rest,
+    /// Probe these shards.
+    Probe(Wanted),
+    /// Let the server hold a request until the target is applied, or probe where it cannot.
+    Await(Target, Wanted),
+    /// Nothing before then, unless someone joins.
+    Sleep(Instant),
+}
+
+/// The shards to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    Of(Vec<Shard>),
+}
+
+#[derive(Debug)]
+struct Waiter<T> {
+    token: T,
+    writes: Arc<[WriteId]>,
+    status: Status,
+    /// Where it stands in `queue`, if it does.
+    queued: Option<(Shard, Position)>,
+}
+
+#[derive(Debug)]
+struct Asker<T> {
+    token: T,
+    wanted: Wanted,
+    /// The number of probes begun when it asked: only a later one answers it.
+    after: u64,
+}
+
+/// One replica's waiters and what is known of its frontiers. `T` is how the driver knows a waiter.
+#[derive(Debug)]
+pub(crate) struct Watch<T> {
+    known: Option<(Frontiers, Instant)>,
+    failure: Option<ProbeError>,
+    waiters: BTreeMap<WaiterId, Waiter<T>>,
+    next_id: WaiterId,
+    /// Those whose wait ends by the frontier's advance, by shard and position.
+    queue: BTreeSet<(Shard, Position, WaiterId)>,
+    /// Those to be judged at the next answer, whatever it says.
+    newcomers: BTreeSet<WaiterId>,
+    askers: Vec<Asker<T>>,
+    begun: u64,
+    pacing: Pacing,
+}
+
+/// What an answer changes: the tokens to tell, and the askers it serves.
+#[derive(Debug)]
+pub(crate) struct Changes<T> {
+    pub(crate) waiters: Vec<(T, Status)>,
+    pub(crate) askers: Vec<T>,
+}
+
+impl<T: Clone> Watch<T> {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            known: None,
+            failure: None,
+            waiters: BTreeMap::new(),
+            next_id: 0,
+            queue: BTreeSet::new(),
+            newcomers: BTreeSet::new(),
+            askers: Vec::new(),
+            begun: 0,
+            pacing: Pacing::new(now),
+        }
+    }
+
+    /// The last answer and when its probe began; forgotten when a probe fails.
+    pub(crate) fn known(&self) -> Option<&(Frontiers, Instant)> {
+        self.known.as_ref()
+    }
+
+    /// The last probe's failure; forgotten when one succeeds.
+    pub(crate) fn failure(&self) -> Option<&ProbeError> {
+        self.failure.as_ref()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiters.is_empty() && self.askers.is_empty()
+    }
+
+    /// Someone begins to wait for `writes`, all of this store.
+    pub(crate) fn join(&mut self, now: Instant, token: T, writes: Arc<[WriteId]>) -> WaiterId {
+        self.arrival(now);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiters.insert(id, Waiter { token, writes, status: Status::Joining, queued: None });
+        self.newcomers.insert(id);
+        id
+    }
+
+    /// Someone wants the frontiers as of a probe that begins from now on.
+    pub(crate) fn ask(&mut self, now: Instant, token: T, wanted: Wanted) {
+        self.arrival(now);
+        self.askers.push(Asker { token, wanted, after: self.begun });
+    }
+
+    /// A waiter goes. Nothing of it stays.
+    pub(crate) fn leave(&mut self, id: WaiterId) {
+        if let Some(waiter) = self.waiters.remove(&id) {
+            self.newcomers.remove(&id);
+            if let Some((shard, position)) = waiter.queued {
+                self.queue.remove(&(shard, position, id));
+            }
+        }
+    }
+
+    /// Askers for whom `gone` holds are forgotten.
+    pub(crate) fn drop_askers(&mut self, gone: impl Fn(&T) -> bool) {
+        self.askers.retain(|asker| !gone(&asker.token));
+    }
+
+    /// Everyone who waits or asks.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &T> {
+        self.waiters.values().map(|waiter| &waiter.token).chain(self.askers.iter().map(|asker| &asker.token))
+    }
+
+    pub(crate) fn next(&self, now: Instant) -> Step {
+        if self.is_idle() {
+            return Step::Rest;
+        }
+        match self.pacing.due() {
+            Some(due) if due > now => Step::Sleep(due),
+            _ => match self.lowest() {
+                Some(target) if self.newcomers.is_empty() && self.askers.is_empty() => {
+                    Step::Await(target, self.wanted())
+                }
+                _ => Step::Probe(self.wanted()),
+            },
+        }
+    }
+
+    /// A probe (or a server-side wait) begins. Returns its number.
+    pub(crate) fn begin(&mut self, now: Instant) -> u64 {
+        self.pacing.begin(now);
+        self.begun += 1;
+        self.begun
+    }
+
+    /// The probe of this number, begun then, was answered.
+    pub(crate) fn answered(
+        &mut self,
+        now: Instant,
+        number: u64,
+        begun: Instant,
+        answer: Frontiers,
+    ) -> Changes<T> {
+        self.failure = None;
+        let turned = self.learn(begun, answer);
+        let mut due = std::mem::take(&mut self.newcomers);
+        if turned {
+            due.extend(self.waiters.keys());
+        } else {
+            due.extend(self.reached());
+        }
+        let waiters: Vec<_> = due.into_iter().filter_map(|id| self.judge(id)).collect();
+        let ended = waiters.iter().any(|(_, status)| *status == Status::Visible);
+        self.pacing.answered(now, ended);
+        Changes { waiters, askers: self.take_askers(number) }
+    }
+
+    /// The probe of this number failed.
+    pub(crate) fn failed(&mut self, number: u64, error: ProbeError) -> Changes<T> {
+        self.known = None;
+        self.failure = Some(error);
+        self.pacing.failed();
+        // What was judged by the frontiers now forgotten is judged again.
+        self.queue.clear();
+        let mut waiters = Vec::new();
+        for (id, waiter) in &mut self.waiters {
+            waiter.queued = None;
+            self.newcomers.insert(*id);
+            if waiter.status == Status::Joining {
+                waiter.status = Status::Down;
+                waiters.push((waiter.token.clone(), Status::Down));
+            }
+        }
+        Changes { waiters, askers: self.take_askers(number) }
+    }
+
+    fn arrival(&mut self, now: Instant) {
+        if self.is_idle() {
+            self.pacing.wake(now);
+        }
+        self.pacing.newcomer();
+    }
+
+    /// Takes in an answer; says whether it is of another history than what was known, so that every
+    /// verdict has to be made anew.
+    fn learn(&mut self, begun: Instant, answer: Frontiers) -> bool {
+        let Some((known, at)) = &mut self.known else {
+            self.known = Some((answer, begun));
+            return true;
+        };
+        let turned = answer.iter().any(|(shard, new)| {
+            known.get(shard).is_none_or(|old| {
+                old.epoch != new.epoch || old.ancestry != new.ancestry || old.position > new.position
+            })
+        });
+        known.update(answer);
+        *at = begun;
+        turned
+    }
+
+    /// Those in the queue whose position the frontiers have reached.
+    fn reached(&self) -> Vec<WaiterId> {
+        let Some((known, _)) = &self.known else { return Vec::new() };
+        let reached = |(shard, frontier): (Shard, &crate::Frontier)| {
+            let upto = (shard, frontier.position, WaiterId::MAX);
+            self.queue.range((shard, Position(0), 0)..=upto).map(|(_, _, id)| *id).collect::<Vec<_>>()
+        };
+        known.iter().flat_map(reached).collect()
+    }
+
+    /// Judges a waiter by what is known, and puts it where it then belongs. Says if its status changed.
+    fn judge(&mut self, id: WaiterId) -> Option<(T, Status)> {
+        let (known, _) = self.known.as_ref()?;
+        let waiter = self.waiters.get_mut(&id)?;
+        if let Some((shard, position)) = waiter.queued.take() {
+            self.queue.remove(&(shard, position, id));
+        }
+        let (status, next) = standing(known, &waiter.writes);
+        if let Some((shard, position)) = next {
+            waiter.queued = next;
+            self.queue.insert((shard, position, id));
+        }
+        let changed = waiter.status != status;
+        waiter.status = status;
+        let token = waiter.token.clone();
+        if matches!(status, Status::Visible | Status::Lost) {
+            self.waiters.remove(&id);
+        }
+        changed.then_some((token, status))
+    }
+
+    fn take_askers(&mut self, number: u64) -> Vec<T> {
+        let served = self.askers.extract_if(.., |asker| asker.after < number);
+        served.map(|asker| asker.token).collect()
+    }
+
+    /// What a server-side wait should wait for: the least position waited for, if all wait in one shard.
+    fn lowest(&self) -> Option<Target> {
+        let (shard, position, id) = *self.queue.first()?;
+        let (last, _, _) = *self.queue.last()?;
+        let waiter = self.waiters.get(&id)?;
+        let write = waiter.writes.iter().find(|write| (write.shard, write.position) == (shard, position))?;
+        (shard == last).then_some(Target { shard, epoch: write.epoch, position })
+    }
+
+    fn wanted(&self) -> Wanted {
+        let mut shards = BTreeSet::new();
+        for asker in &self.askers {
+            match &asker.wanted {
+                Wanted::All => return Wanted::All,
+                Wanted::Of(of) => shards.extend(of.iter().copied()),
+            }
+        }
+        let mut after = Shard(0);
+        while let Some((shard, _, _)) = self.queue.range((after, Position(0), 0)..).next() {
+            shards.insert(*shard);
+            let Some(next) = shard.0.checked_add(1) else { break };
+            after = Shard(next);
+        }
+        // Strangers stand neither in the queue nor among the newcomers; what they wait for is another
+        // epoch of a shard, which any answer about that shard tells.
+        let unqueued = self.waiters.values().filter(|waiter| waiter.queued.is_none());
+        shards.extend(unqueued.flat_map(|waiter| waiter.writes.iter().map(|write| write.shard)));
+        Wanted::Of(shards.into_iter().collect())
+    }
+}
+
+/// How `writes` stand at these frontiers; if pending, the first place to wait for.
+pub(crate) fn standing(known: &Frontiers, writes: &[WriteId]) -> (Status, Option<(Shard, Position)>) {
+    let (mut stranger, mut next) = (false, None);
+    for write in writes {
+        match verdict(known, write) {
+            Verdict::Visible => {}
+            Verdict::Pending => next = next.or(Some((write.shard, write.position))),
+            Verdict::Lost => return (Status::Lost, None),
+            Verdict::Unreachable | Verdict::Indeterminate => stranger = true,
+        }
+    }
+    match next {
+        _ if stranger => (Status::Stranger, None),
+        Some(_) => (Status::Pending, next),
+        None => (Status::Visible, None),
+    }
+}
+
+/// How one write stands at these frontiers.
+pub(crate) fn verdict(known: &Frontiers, write: &WriteId) -> Verdict {
+    let frontier = known.get(write.shard);
+    frontier.map_or(Verdict::Indeterminate, |frontier| frontier.verdict(write.epoch, write.position))
+}
+
+/// Whether all of `writes` are visible at an answer that is no older than `ttl`.
+pub(crate) fn covers(known: &(Frontiers, Instant), writes: &[WriteId], now: Instant, ttl: Duration) -> bool {
+    let (frontiers, at) = known;
+    now.duration_since(*at) <= ttl && writes.iter().all(|write| verdict(frontiers, write) == Verdict::Visible)
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+use antipode_lineage::{Epoch, StoreName};
+
+use super::*;
+use crate::{Ancestor, Frontier};
+
+const OLD: Epoch = Epoch { history: 1, term: 1 };
+const NEW: Epoch = Epoch { history: 1, term: 2 };
+
+fn write(shard: u64, epoch: Epoch, position: u64) -> WriteId {
+    let store = StoreName::parse("posts").unwrap();
+    WriteId { store, shard: Shard(shard), epoch, position: Position(position) }
+}
+
+fn at(epoch: Epoch, position: u64) -> Frontiers {
+    Frontier::new(epoch, Position(position)).into()
+}
+
+/// A watch under a clock that its test moves.
+struct Simulation {
+    watch: Watch<&'static str>,
+    now: Instant,
+}
+
+impl Simulation {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { watch: Watch::new(now), now }
+    }
+
+    fn join(&mut self, name: &'static str, writes: &[WriteId]) -> WaiterId {
+        self.watch.join(self.now, name, Arc::from(writes))
+    }
+
+    /// Advances to the next probe and answers it.
+    fn answer(&mut self, answer: Frontiers) -> Changes<&'static str> {
+        let (number, begun) = self.begin();
+        self.watch.answered(self.now, number, begun, answer)
+    }
+
+    fn fail(&mut self) -> Changes<&'static str> {
+        let (number, _) = self.begin();
+        self.watch.failed(number, ProbeError::new("refused"))
+    }
+
+    fn begin(&mut self) -> (u64, Instant) {
+        loop {
+            match self.watch.next(self.now) {
+                Step::Sleep(until) => self.now = until,
+                Step::Rest => panic!("nobody waits"),
+                Step::Probe(_) | Step::Await(..) => return (self.watch.begin(self.now), self.now),
+            }
+        }
+    }
+}
+
+#[test]
+fn waiters_end_in_the_order_of_their_positions() {
+    let mut sim = Simulation::new();
+    sim.join("late", &[write(0, OLD, 30)]);
+    sim.join("soon", &[write(0, OLD, 10)]);
+    sim.join("done", &[write(0, OLD, 5)]);
+    let first = sim.answer(at(OLD, 5)).waiters;
+    assert_eq!(first, [("late", Status::Pending), ("soon", Status::Pending), ("done", Status::Visible)]);
+    assert_eq!(sim.answer(at(OLD, 9)).waiters, []);
+    assert_eq!(sim.answer(at(OLD, 10)).waiters, [("soon", Status::Visible)]);
+    assert_eq!(sim.answer(at(OLD, 31)).waiters, [("late", Status::Visible)]);
+    assert_eq!(sim.watch.next(sim.now), Step::Rest);
+}
+
+#[test]
+fn a_waiter_with_several_shards_waits_for_all() {
+    let mut sim = Simulation::new();
+    sim.join("both", &[write(1, OLD, 10), write(2, OLD, 10)]);
+    let frontiers = |one, two| {
+        let of = |shard, position| (Shard(shard), Frontier::new(OLD, Position(position)));
+        [of(1, one), of(2, two)].into_iter().collect::<Frontiers>()
+    };
+    assert_eq!(sim.watch.next(sim.now), Step::Probe(Wanted::Of(vec![Shard(1), Shard(2)])));
+    assert_eq!(sim.answer(frontiers(10, 9)).waiters, [("both", Status::Pending)]);
+    assert_eq!(sim.answer(frontiers(10, 9)).waiters, []);
+    assert_eq!(sim.answer(frontiers(10, 10)).waiters, [("both", Status::Visible)]);
+}
+
+#[test]
+fn a_failover_is_judged_by_the_history() {
+    let mut sim = Simulation::new();
+    sim.join("kept", &[write(0, OLD, 100)]);
+    sim.join("lost", &[write(0, OLD, 101)]);
+    sim.join("next", &[write(0, NEW, 120)]);
+    let before = sim.answer(at(OLD, 90)).waiters;
+    assert_eq!(before, [("kept", Status::Pending), ("lost", Status::Pending), ("next", Status::Stranger)]);
+    let ancestry = [Ancestor { epoch: OLD, end: Position(100) }];
+    let promoted = Frontier::new(NEW, Position(110)).with_ancestry(ancestry);
+    let after = sim.answer(promoted.clone().into()).waiters;
+    assert_eq!(after, [("kept", Status::Visible), ("lost", Status::Lost), ("next", Status::Pending)]);
+    let caught_up = Frontier { position: Position(120), ..promoted };
+    assert_eq!(sim.answer(caught_up.into()).waiters, [("next", Status::Visible)]);
+}
+
+#[test]
+fn a_frontier_that_goes_back_is_believed() {
+    let mut sim = Simulation::new();
+    sim.join("a", &[write(0, OLD, 100)]);
+    sim.answer(at(OLD, 90));
+    sim.answer(at(OLD, 20));
+    let (known, _) = sim.watch.known().unwrap();
+    assert_eq!(known.get(Shard::ONLY).unwrap().position, Position(20), "a restore took it back");
+}
+
+#[test]
+fn a_failed_probe_forgets_what_was_known() {
+    let mut sim = Simulation::new();
+    sim.join("early", &[write(0, OLD, 100)]);
+    sim.answer(at(OLD, 90));
+    sim.join("joining", &[write(0, OLD, 80)]);
+    assert_eq!(sim.fail().waiters, [("joining", Status::Down)]);
+    assert!(sim.watch.known().is_none() && sim.watch.failure().is_some());
+    let back = sim.answer(at(OLD, 100)).waiters;
+    assert_eq!(back, [("early", Status::Visible), ("joining", Status::Visible)]);
+    assert!(sim.watch.failure().is_none());
+}
+
+#[test]
+fn an_asker_is_served_by_a_probe_that_begins_after_it() {
+    let mut sim = Simulation::new();
+    sim.join("waiter", &[write(0, OLD, 100)]);
+    let (number, begun) = sim.begin();
+    sim.watch.ask(sim.now, "asker", Wanted::All);
+    let during = sim.watch.answered(sim.now, number, begun, at(OLD, 1));
+    assert!(during.askers.is_empty(), "that probe may have read the frontier before the question");
+    assert!(matches!(sim.watch.next(sim.now), Step::Probe(Wanted::All) | Step::Sleep(_)));
+    assert_eq!(sim.answer(at(OLD, 1)).askers, ["asker"]);
+}
+
+#[test]
+fn who_leaves_leaves_nothing() {
+    let mut sim = Simulation::new();
+    let ids: Vec<_> = (0..1000).map(|position| sim.join("x", &[write(0, OLD, 1000 + position)])).collect();
+    sim.answer(at(OLD, 1));
+    sim.join("newcomer", &[write(0, OLD, 1)]);
+    ids.into_iter().for_each(|id| sim.watch.leave(id));
+    assert_eq!(sim.answer(at(OLD, 1)).waiters, [("newcomer", Status::Visible)]);
+    assert!(sim.watch.is_idle() && sim.watch.queue.is_empty() && sim.watch.newcomers.is_empty());
+}
+
+#[test]
+fn a_server_side_wait_gets_the_least_position() {
+    let mut sim = Simulation::new();
+    sim.join("b", &[write(0, OLD, 50)]);
+    sim.join("a", &[write(0, OLD, 40)]);
+    assert!(matches!(sim.watch.next(sim.now), Step::Probe(_)), "newcomers are told first where they stand");
+    sim.answer(at(OLD, 1));
+    let target = Target { shard: Shard::ONLY, epoch: OLD, position: Position(40) };
+    assert_eq!(sim.watch.next(sim.now), Step::Await(target, Wanted::Of(vec![Shard::ONLY])));
+}
+
+#[test]
+fn probes_do_not_depend_on_how_many_wait() {
+    let probes = |waiters: u64| {
+        let mut sim = Simulation::new();
+        let start = sim.now;
+        for n in 0..waiters {
+            sim.join("w", &[write(0, OLD, 1000 + n % 7)]);
+        }
+        let mut probes = 0;
+        while sim.now - start < Duration::from_millis(150) {
+            sim.answer(at(OLD, 1));
+            probes += 1;
+        }
+        probes
+    };
+    assert_eq!(probes(1), probes(10_000));
+    assert!(probes(1) < 150, "{} probes in 150 ms", probes(1));
+}

@@ -1,0 +1,330 @@
+//! The one task per replica that probes on behalf of all waiting barriers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use antipode_lineage::{ReplicaName, Shard, StoreName, WriteId};
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::observer::{Observer, Probed};
+use crate::watch::{self, Changes, Status, Step, WaiterId, Wanted, Watch};
+use crate::{Frontiers, ProbeError, Replica, Shards, Verdict};
+
+/// How watchers treat their replicas.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WatchSettings {
+    /// How long an answer is believed without asking again.
+    pub(crate) frontier_ttl: Duration,
+    /// How long a probe may take.
+    pub(crate) probe_limit: Duration,
+}
+
+/// Watches one replica while someone waits there; at most one probe is under way.
+///
+/// It owns its task, which ends when nobody waits, and with the watcher.
+pub(crate) struct Watcher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: StoreName,
+    replica: Arc<dyn Replica>,
+    name: ReplicaName,
+    settings: WatchSettings,
+    observer: Arc<dyn Observer>,
+    /// What the state machine knows, for those who only want to look.
+    known: ArcSwapOption<(Frontiers, Instant)>,
+    state: Mutex<State>,
+    /// Rung when someone joins.
+    joined: Notify,
+    probes: AtomicU64,
+}
+
+struct State {
+    watch: Watch<Arc<Slot>>,
+    task: Option<AbortHandle>,
+}
+
+/// Where a waiter's status is left for it.
+#[derive(Debug)]
+struct Slot {
+    status: Mutex<Status>,
+    bell: Arc<Notify>,
+}
+
+impl Slot {
+    fn new(bell: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { status: Mutex::new(Status::Joining), bell })
+    }
+
+    fn status(&self) -> Status {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        self.bell.notify_one();
+    }
+}
+
+/// A waiter's place at a watcher. Dropping it gives it up.
+pub(crate) struct Seat<'a> {
+    inner: &'a Arc<Inner>,
+    id: WaiterId,
+    slot: Arc<Slot>,
+}
+
+impl Seat<'_> {
+    /// How the waiter stands. Keeps the watcher's task going, should its runtime have ended.
+    pub(crate) fn status(&self) -> Status {
+        let status = self.slot.status();
+        if !matches!(status, Status::Visible | Status::Lost) {
+            Inner::keep_driven(self.inner, &mut self.inner.lock());
+        }
+        status
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.inner.lock().watch.leave(self.id);
+    }
+}
+
+impl Watcher {
+    pub(crate) fn new(
+        store: StoreName,
+        replica: Arc<dyn Replica>,
+        settings: WatchSettings,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let watch = Watch::new(Instant::now());
+        let inner = Inner {
+            store,
+            name: replica.name(),
+            replica,
+            settings,
+            observer,
+            known: ArcSwapOption::empty(),
+            state: Mutex::new(State { watch, task: None }),
+            joined: Notify::new(),
+            probes: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn name(&self) -> ReplicaName {
+        self.inner.name
+    }
+
+    /// Probes begun so far.
+    pub(crate) fn probes(&self) -> u64 {
+        self.inner.probes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the cached frontiers show all the writes: no lock, no probe, no allocation.
+    pub(crate) fn shows(&self, writes: &[WriteId], now: Instant) -> bool {
+        let known = self.inner.known.load();
+        known
+            .as_ref()
+            .is_some_and(|known| watch::covers(known, writes, now, self.inner.settings.frontier_ttl))
+    }
+
+    /// The verdict by the last answer, however old; `None` if there is none.
+    pub(crate) fn last_verdict(&self, write: &WriteId) -> Option<Verdict> {
+        self.inner.known.load().as_ref().map(|known| watch::verdict(&known.0, write))
+    }
+
+    /// Why the last probe failed, if it did.
+    pub(crate) fn failure(&self) -> Option<ProbeError> {
+        self.inner.lock().watch.failure().cloned()
+    }
+
+    /// Begins to wait for the writes; `bell` rings when the status changes.
+    pub(crate) fn join(&self, writes: Arc<[WriteId]>, bell: Arc<Notify>) -> Seat<'_> {
+        let slot = Slot::new(bell);
+        let mut state = self.inner.lock();
+        let id = state.watch.join(Instant::now(), Arc::clone(&slot), writes);
+        Inner::keep_driven(&self.inner, &mut state);
+        self.inner.joined.notify_one();
+        Seat { inner: &self.inner, id, slot }
+    }
+
+    /// The frontiers by a probe that begins after this call, which others may share.
+    pub(crate) async fn ask(&self, wanted: Wanted) -> Result<Frontiers, ProbeError> {
+        let bell = Arc::new(Notify::new());
+        let asking = Asking { inner: &self.inner, slot: Slot::new(Arc::clone(&bell)) };
+        {
+            let mut state = self.inner.lock();
+            state.watch.ask(Instant::now(), Arc::clone(&asking.slot), wanted);
+            Inner::keep_driven(&self.inner, &mut state);
+            self.inner.joined.notify_one();
+        }
+        while asking.slot.status() == Status::Joining {
+            bell.notified().await;
+            Inner::keep_driven(&self.inner, &mut self.inner.lock());
+        }
+        let state = self.inner.lock();
+        match (state.watch.known(), state.watch.failure()) {
+            (Some((frontiers, _)), _) => Ok(frontiers.clone()),
+            (None, Some(failure)) => Err(failure.clone()),
+            (None, None) => Err(ProbeError::new("the replica was not probed")),
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(task) = &self.inner.lock().task {
+            task.abort();
+        }
+    }
+}
+
+/// A question under way. Dropping it takes it back.
+struct Asking<'a> {
+    inner: &'a Arc<Inner>,
+    slot: Arc<Slot>,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.inner.lock().watch.drop_askers(|slot| Arc::ptr_eq(slot, &self.slot));
+    }
+}
+
+// === impl Inner: the task ===
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_driven(this: &Arc<Self>, state: &mut State) {
+        if state.task.is_none() && !state.watch.is_idle() {
+            let task = tokio::spawn(Self::drive(Driven { inner: Arc::clone(this), rested: false }));
+            state.task = Some(task.abort_handle());
+        }
+    }
+
+    async fn drive(mut driven: Driven) {
+        let inner = Arc::clone(&driven.inner);
+        loop {
+            let now = Instant::now();
+            let step = {
+                let mut state = inner.lock();
+                let step = state.watch.next(now);
+                if step == Step::Rest {
+                    // Under the lock: whoever joins next finds no task and starts one.
+                    state.task = None;
+                    driven.rested = true;
+                    return;
+                }
+                step
+            };
+            match step {
+                Step::Rest => return,
+                Step::Sleep(until) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(until) => {}
+                        () = inner.joined.notified() => {}
+                    }
+                }
+                Step::Probe(wanted) => inner.probe(wanted).await,
+                Step::Await(target, wanted) => match inner.replica.wait(target) {
+                    None => inner.probe(wanted).await,
+                    Some(wait) => {
+                        let (number, begun) = inner.begin();
+                        tokio::select! {
+                            answer = tokio::time::timeout(inner.settings.probe_limit, wait) => match answer {
+                                Ok(answer) => inner.take(number, begun, answer),
+                                // Not a failure of the server yet: it may just have nothing to say.
+                                Err(_) => inner.probe(wanted).await,
+                            },
+                            () = inner.joined.notified() => {}
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn begin(&self) -> (u64, Instant) {
+        let now = Instant::now();
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        (self.lock().watch.begin(now), now)
+    }
+
+    async fn probe(&self, wanted: Wanted) {
+        let (number, begun) = self.begin();
+        let shards = match &wanted {
+            Wanted::All => Shards::All,
+            Wanted::Of(shards) => Shards::Of(shards),
+        };
+        let limit = self.settings.probe_limit;
+        let answer = match tokio::time::timeout(limit, self.replica.probe(shards)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ProbeError::new(format!("no answer within {limit:?}"))),
+        };
+        self.take(number, begun, answer);
+    }
+
+    fn take(&self, number: u64, begun: Instant, answer: Result<Frontiers, ProbeError>) {
+        let now = Instant::now();
+        let result = answer.as_ref().map(|_| ()).map_err(Clone::clone);
+        let (changes, known, took) = {
+            let mut state = self.lock();
+            let changes = match answer {
+                Ok(frontiers) => state.watch.answered(now, number, begun, frontiers),
+                Err(error) => state.watch.failed(number, error),
+            };
+            let known = state.watch.known().cloned().map(Arc::new);
+            self.known.store(known.clone());
+            (changes, known, now.duration_since(begun))
+        };
+        let Changes { waiters, askers } = changes;
+        for (slot, status) in waiters {
+            slot.set(status);
+        }
+        for slot in askers {
+            slot.set(Status::Visible);
+        }
+        let result = match (&result, &known) {
+            (Ok(()), Some(known)) => Ok(&known.0),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => return,
+        };
+        self.observer.probed(&Probed { store: self.store, replica: self.name, took, result });
+    }
+}
+
+/// The task's hold on its watcher. However the task ends, the waiters get to know of it, and one of
+/// them starts the next.
+struct Driven {
+    inner: Arc<Inner>,
+    rested: bool,
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        if self.rested {
+            return;
+        }
+        let mut state = self.inner.lock();
+        state.task = None;
+        let bells: Vec<_> = state.watch.tokens().map(|slot| Arc::clone(&slot.bell)).collect();
+        drop(state);
+        bells.iter().for_each(|bell| bell.notify_one());
+    }
+}
+
+/// The shards of some writes of one store, sorted.
+pub(crate) fn shards_of(writes: &[WriteId]) -> Wanted {
+    let mut shards: Vec<Shard> = writes.iter().map(|write| write.shard).collect();
+    shards.dedup();
+    Wanted::Of(shards)
+}

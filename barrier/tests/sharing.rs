@@ -1,4 +1,5 @@
 //! What barriers share, and what they leave behind. Simulated time.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod simulated;
 

@@ -1,1 +1,47 @@
-//! Cross-system causal consistency: the facade over lineage, barrier and shims.
+//! Cross-system causal consistency for services with several datastores.
+//!
+//! A request writes a post to one store and a notification to another; in another region the
+//! notification arrives first, and the post is not found. Every store kept its promise, the combination
+//! broke. Antipode prevents it: *shims* around the store clients add every write to the request's causal
+//! *lineage*, the lineage travels with calls and messages, and a *barrier* at the reader waits until
+//! every write in it is visible at the replicas that the reader uses.
+//!
+//! - [`lineage`]: write identifiers, the lineage, its wire form, W3C baggage, the current lineage.
+//! - [`barrier`]: the registry of stores, barriers, verdicts, policies; the traits of a store.
+#![cfg_attr(
+    feature = "memory",
+    doc = "- [`memory`]: an in-process geo-replicated store with lag, partitions and failover: the embedded default."
+)]
+#![cfg_attr(feature = "redis", doc = "- [`redis`]: the shim for Redis connections.")]
+#![cfg_attr(feature = "postgres", doc = "- [`postgres`]: the shim for Postgres through sqlx.")]
+//!
+//! This crate only re-exports; each part is a crate of its own, and a store's driver is compiled only
+//! with the store's feature. The README has the example, DESIGN.md the reasons.
+
+pub use antipode_barrier as barrier;
+pub use antipode_lineage as lineage;
+
+#[cfg(feature = "memory")]
+pub use antipode_memory as memory;
+#[cfg(feature = "postgres")]
+pub use antipode_postgres as postgres;
+#[cfg(feature = "redis")]
+pub use antipode_redis as redis;
+
+pub mod prelude {
+    //! What a service needs: `use antipode::prelude::*`.
+
+    pub use antipode_barrier::{BarrierError, OnTimeout, Registry, Report};
+    pub use antipode_lineage::{InCurrentLineage, Lineage, LineageScope, StoreName};
+
+    #[cfg(feature = "memory")]
+    pub use antipode_memory::MemoryStore;
+    #[cfg(feature = "postgres")]
+    pub use antipode_postgres::PostgresStore;
+    #[cfg(feature = "redis")]
+    pub use antipode_redis::RedisStore;
+}
+
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

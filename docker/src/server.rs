@@ -6,6 +6,7 @@ use crate::{TopologyError, native::NativeServer};
 
 /// A server that can be started, paused and killed, whoever runs it. Topologies and nodes know
 /// servers only through this, so a further provider is a further variant.
+#[derive(Debug)]
 pub(crate) enum Server {
     /// A process of this machine.
     Native(NativeServer),

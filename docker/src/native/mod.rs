@@ -5,6 +5,7 @@
 
 mod account;
 mod home;
+mod log;
 mod process_tree;
 mod programs;
 mod server;

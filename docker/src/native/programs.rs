@@ -1,9 +1,6 @@
 //! Finding a store's programs.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use crate::TopologyError;
 
@@ -63,14 +60,24 @@ impl Programs {
     }
 }
 
-/// The last lines of a log, in one line.
-pub(super) fn tail(log: &Path) -> String {
-    const LINES: usize = 8;
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(text.get(text.len().saturating_sub(8 << 10)..).unwrap_or(&text));
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if lines.is_empty() {
-        return "(empty)".to_owned();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incomplete_installation_is_passed_over() {
+        let (incomplete, complete) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for program in
+            [incomplete.path().join("one"), complete.path().join("one"), complete.path().join("two")]
+        {
+            fs::write(program, "").unwrap();
+        }
+        let places = || [incomplete.path().to_owned(), complete.path().to_owned()];
+        let found = find("redis", &["one", "two"], places()).unwrap();
+        assert_eq!(found.program("one"), complete.path().join("one"));
+
+        let error = find("redis", &["one", "three"], places()).unwrap_err();
+        assert!(error.is_missing_server());
+        assert!(error.to_string().contains("run docker/install redis"), "{error}");
     }
-    lines.get(lines.len().saturating_sub(LINES)..).unwrap_or(&lines).join(" | ")
 }

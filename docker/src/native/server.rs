@@ -6,11 +6,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nix::sys::signal::{Signal, kill};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
-    Account, Home, process_tree,
-    programs::tail,
+    Account, Home,
+    log::tail,
+    process_tree,
     supervised::{Job, Supervised},
 };
 use crate::{TopologyError, wait};
@@ -135,15 +140,15 @@ impl NativeServer {
         self.signal("resume the server", process_tree::cont)
     }
 
-    fn signal(
-        &self,
-        operation: &'static str,
-        send: fn(nix::unistd::Pid) -> nix::Result<()>,
-    ) -> Result<(), TopologyError> {
+    fn signal(&self, operation: &'static str, send: fn(Pid) -> nix::Result<()>) -> Result<(), TopologyError> {
         if let Some(process) = &mut *self.process()
             && matches!(process.ended(), Ok(None))
         {
-            return send(process.pid()).map_err(io::Error::from).map_err(self.system(operation));
+            match send(process.pid()) {
+                // It has ended, but is not cleaned up after yet.
+                Err(Errno::ESRCH) => {}
+                sent => return sent.map_err(io::Error::from).map_err(self.system(operation)),
+            }
         }
         Err(TopologyError::NotRunning { server: self.name().to_owned(), log: self.log() })
     }

@@ -12,7 +12,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::task::spawn_blocking;
 
-use super::{Account, Home, programs::tail};
+use super::{Account, Home, log::tail};
 use crate::{TopologyError, wait};
 
 const SUPERVISOR: &str = include_str!("supervisor.sh");

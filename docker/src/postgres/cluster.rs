@@ -28,10 +28,11 @@ const SETTINGS: &[(&str, &str)] = &[
     // Shared memory that is a file here goes with the directory, even after a SIGKILL.
     ("dynamic_shared_memory_type", "mmap"),
     ("wal_level", "replica"),
-    ("max_wal_senders", "10"),
-    ("max_replication_slots", "10"),
+    // A base backup takes two.
+    ("max_wal_senders", "32"),
+    ("max_replication_slots", "32"),
     ("hot_standby", "on"),
-    ("wal_keep_size", "256MB"),
+    ("wal_keep_size", "1GB"),
     ("wal_retrieve_retry_interval", "200ms"),
     ("wal_receiver_status_interval", "1s"),
     ("jit", "off"),

@@ -9,6 +9,7 @@ use crate::{TopologyError, server::Server};
 /// It keeps its port and its data over [`stop`](Self::stop), [`kill`](Self::kill) and
 /// [`restart`](Self::restart), and its role as well: a killed primary comes back as a primary,
 /// also if another server has been promoted meanwhile.
+#[derive(Debug)]
 pub struct PostgresNode {
     server: Server,
 }

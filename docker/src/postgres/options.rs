@@ -1,7 +1,7 @@
 /// What a [`PostgresTopology`](crate::PostgresTopology) is made of.
 ///
 /// The default is two standbys and the server's own settings, except for smaller buffers, up to
-/// 10 WAL senders, 256 MB of kept WAL and reconnecting to an upstream every 200 ms. In
+/// 32 WAL senders, 1 GB of kept WAL and reconnecting to an upstream every 200 ms. In
 /// particular `fsync` and `synchronous_commit` are on.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
@@ -16,7 +16,7 @@ impl Default for PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// How many standbys stream from the primary; 0 to 8.
+    /// How many standbys stream from the primary.
     #[must_use]
     pub fn standbys(mut self, count: usize) -> Self {
         self.standbys = count;

@@ -15,6 +15,7 @@ use crate::{Member, Proxy, TopologyError};
 ///
 /// Dropping the topology ends its servers and removes their data; so does the end of this
 /// process, however it comes about.
+#[derive(Debug)]
 pub struct PostgresTopology {
     primary: PostgresNode,
     standbys: Vec<PostgresNode>,

@@ -1,4 +1,8 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// What the owner of a proxy wants from it.
 #[derive(Debug)]
@@ -9,7 +13,13 @@ pub(super) struct Control {
     pub(super) mode: Mode,
     /// Connections of an earlier generation are to be reset.
     pub(super) generation: u64,
+    /// Bytes that clients may still be handed before one of them is reset.
+    pub(super) allowance: Allowance,
 }
+
+/// A number of bytes, or no limit.
+#[derive(Debug)]
+pub(super) struct Allowance(AtomicU64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -35,6 +45,7 @@ impl Control {
             delay_to_target: Duration::ZERO,
             mode: Mode::Open,
             generation: 0,
+            allowance: Allowance::default(),
         }
     }
 
@@ -45,8 +56,60 @@ impl Control {
         }
     }
 
+    /// The limit on what may be handed over in this direction.
+    pub(super) fn allowance(&self, direction: Direction) -> Option<&Allowance> {
+        match direction {
+            Direction::ToClient => Some(&self.allowance),
+            Direction::ToTarget => None,
+        }
+    }
+
     /// Whether a connection of this generation may be handed bytes.
     pub(super) fn delivers(&self, generation: u64) -> bool {
         self.mode == Mode::Open && self.generation == generation
     }
 }
+
+// === impl Allowance ===
+
+impl Allowance {
+    pub(super) fn of(bytes: u64) -> Self {
+        Self(AtomicU64::new(bytes))
+    }
+
+    /// The part of `bytes` that may be handed over, or `None`, once, if nothing may. Only the
+    /// proxy's thread asks, so nothing is handed over between this and [`spend`](Self::spend).
+    pub(super) fn part<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let Self(left) = self;
+        let left = match left.load(Ordering::Relaxed) {
+            UNLIMITED => return Some(bytes),
+            left => usize::try_from(left).unwrap_or(usize::MAX),
+        };
+        if left == 0 {
+            self.lift();
+            return None;
+        }
+        Some(bytes.get(..left).unwrap_or(bytes))
+    }
+
+    pub(super) fn spend(&self, bytes: usize) {
+        let Self(left) = self;
+        let before = left.load(Ordering::Relaxed);
+        if before != UNLIMITED {
+            left.store(before.saturating_sub(bytes as u64), Ordering::Relaxed);
+        }
+    }
+
+    fn lift(&self) {
+        let Self(left) = self;
+        left.store(UNLIMITED, Ordering::Relaxed);
+    }
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self::of(UNLIMITED)
+    }
+}
+
+const UNLIMITED: u64 = u64::MAX;

@@ -18,7 +18,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-use self::control::{Control, Mode};
+use self::control::{Allowance, Control, Mode};
 use crate::TopologyError;
 
 /// A TCP proxy on loopback between clients and one target, with faults.
@@ -118,6 +118,13 @@ impl Proxy {
     /// New connections work.
     pub fn reset(&self) {
         self.control.send_modify(|control| control.generation += 1);
+    }
+
+    /// Hands `bytes` further bytes to clients, then resets the connection that would carry the
+    /// next one, once. So a reply is cut in the middle; with zero, the connection breaks between
+    /// request and reply. Bytes are counted over all connections.
+    pub fn reset_after(&self, bytes: u64) {
+        self.control.send_modify(|control| control.allowance = Allowance::of(bytes));
     }
 
     /// Ends [`cut`](Self::cut) and [`hang`](Self::hang). Delays stay.

@@ -1,12 +1,17 @@
 //! One direction of one connection: a pipe of the chosen length.
 
-use std::{collections::VecDeque, io, time::Instant};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
 
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::{net::TcpStream, select, sync::watch};
 
 use super::{
-    control::{Control, Direction},
+    control::{Allowance, Control, Direction},
     timer::Timer,
 };
 
@@ -33,7 +38,7 @@ pub(super) async fn pump(
             // Kept while writing, so that a fault is in force when its call returns.
             let control = control.borrow_and_update();
             if control.delivers(generation) {
-                pipe.deliver(to, |arrived| arrived + control.delay(direction))?
+                pipe.deliver(to, control.delay(direction), control.allowance(direction))?
             } else {
                 Next::Held
             }
@@ -108,16 +113,29 @@ impl Pipe {
     }
 
     /// Delivers what is due.
-    fn deliver(&mut self, to: &TcpStream, due: impl Fn(Instant) -> Instant) -> io::Result<Next> {
+    fn deliver(
+        &mut self,
+        to: &TcpStream,
+        delay: Duration,
+        allowance: Option<&Allowance>,
+    ) -> io::Result<Next> {
         while let Some((arrived, item)) = self.items.front() {
-            let due = due(*arrived);
+            let due = *arrived + delay;
             if due > Instant::now() {
                 return Ok(Next::At(due));
             }
             match item {
                 Item::Bytes(bytes) => {
-                    match to.try_write(bytes.get(self.sent..).unwrap_or_default()) {
-                        Ok(written) => self.sent += written,
+                    let rest = bytes.get(self.sent..).unwrap_or_default();
+                    let part = match allowance {
+                        Some(allowance) => allowance.part(rest).ok_or(io::ErrorKind::ConnectionReset)?,
+                        None => rest,
+                    };
+                    match to.try_write(part) {
+                        Ok(written) => {
+                            self.sent += written;
+                            allowance.inspect(|allowance| allowance.spend(written));
+                        }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                             return Ok(Next::Blocked);
                         }
@@ -130,7 +148,7 @@ impl Pipe {
                     self.sent = 0;
                 }
                 Item::End => {
-                    shutdown(std::os::fd::AsRawFd::as_raw_fd(to), Shutdown::Write)?;
+                    shutdown(to.as_raw_fd(), Shutdown::Write)?;
                     return Ok(Next::Ended);
                 }
                 Item::Failure(error) => return Err(error.kind().into()),

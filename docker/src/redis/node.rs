@@ -8,6 +8,7 @@ use crate::{TopologyError, server::Server};
 /// It keeps its port and its role over [`stop`](Self::stop), [`kill`](Self::kill) and
 /// [`restart`](Self::restart), but not its data, unless the options make it persistent: a
 /// primary comes back empty, and its replicas then become empty, too.
+#[derive(Debug)]
 pub struct RedisNode {
     server: Server,
 }

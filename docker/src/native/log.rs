@@ -1,0 +1,18 @@
+use std::{fs, path::Path};
+
+/// Lines that an error message quotes.
+const LINES: usize = 8;
+
+/// Bytes that they are looked for in.
+const BYTES: usize = 8 << 10;
+
+/// The last lines of a log, in one line.
+pub(super) fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(text.get(text.len().saturating_sub(BYTES)..).unwrap_or(&text));
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() {
+        return "(empty)".to_owned();
+    }
+    lines.get(lines.len().saturating_sub(LINES)..).unwrap_or(&lines).join(" | ")
+}

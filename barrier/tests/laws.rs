@@ -1,4 +1,4 @@
-//! The laws of satisfaction, over arbitrary histories: how often is set by `PROPTEST_CASES`.
+//! The laws of satisfaction, over arbitrary histories.
 //!
 //! By hand: `PROPTEST_CASES=1000000 cargo test --release -p antipode-barrier --test laws`.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
@@ -50,8 +50,14 @@ fn joined(a: &Lineage, b: &Lineage) -> Lineage {
     both
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    ProptestConfig { cases, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(20_000))]
 
     #[test]
     fn b2_what_satisfies_a_lineage_satisfies_every_smaller_one(f in frontiers(), a in lineage(), b in lineage()) {

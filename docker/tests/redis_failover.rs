@@ -1,4 +1,5 @@
 //! A replica takes over, the others follow it, the old primary comes back.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod ask;
 

@@ -1,4 +1,5 @@
 //! Replication, and what pausing, killing and partitioning a Redis does to it.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod ask;
 

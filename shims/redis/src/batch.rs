@@ -1,0 +1,228 @@
+//! One request to the server for one or more of the user's commands, and taking its replies apart.
+
+use antipode_lineage::{Lineage, StoreName};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value, cmd};
+
+use crate::replication::Replication;
+use crate::treatment::{Attached, Effect, Order, Treatment};
+use crate::{companion, entries};
+
+/// Where a user's command and its companions' commands are in the request.
+#[derive(Debug)]
+struct Place {
+    effect: Effect,
+    order: Order,
+    companions: usize,
+    joins_entries: bool,
+    is_opaque: bool,
+}
+
+/// A request, and what to expect of it.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) pipeline: Pipeline,
+    /// The number of replies.
+    pub(crate) count: usize,
+    places: Vec<Place>,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The replies to the user's commands.
+    pub(crate) replies: Vec<Value>,
+    /// The lineage of what was read.
+    pub(crate) lineage: Lineage,
+    /// Where the server was afterwards.
+    pub(crate) replication: Option<Replication>,
+    /// What happened, unless the server refused it.
+    pub(crate) effect: Effect,
+}
+
+impl Batch {
+    /// The commands one after the other, each in a transaction of its own with its companions, and
+    /// one question for the position at the end: inside of a transaction it would be answered before
+    /// the transaction is counted.
+    pub(crate) fn new(treatments: &[Treatment<'_>], attached: &Attached) -> Self {
+        let mut pipeline = Pipeline::with_capacity(treatments.len() * 5 + 1);
+        let places = treatments.iter().map(|treatment| {
+            let companions = treatment.companions(attached);
+            let place = Place::new(treatment, companions.len());
+            match place.order {
+                Order::Together => {
+                    pipeline.cmd("MULTI").add_command(treatment.sent(attached));
+                    add(&mut pipeline, companions);
+                    pipeline.cmd("EXEC");
+                }
+                Order::After => {
+                    pipeline.add_command(treatment.sent(attached));
+                    add(&mut pipeline, companions);
+                }
+                Order::Around => {
+                    add(&mut pipeline, companions.clone());
+                    pipeline.add_command(treatment.sent(attached));
+                    add(&mut pipeline, companions);
+                }
+            }
+            place
+        });
+        let places = places.collect();
+        pipeline.add_command(ask());
+        Self { count: pipeline.len(), pipeline, places }
+    }
+
+    /// Takes the replies apart.
+    pub(crate) fn unpack(&self, store: StoreName, replies: Vec<Value>) -> RedisResult<Outcome> {
+        let mut replies = replies.into_iter();
+        let mut outcome = Outcome::default();
+        for place in &self.places {
+            place.unpack(store, &mut replies, &mut outcome)?;
+        }
+        outcome.replication = replies.next().as_ref().and_then(replication);
+        Ok(outcome)
+    }
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self { replies: Vec::new(), lineage: Lineage::new(), replication: None, effect: Effect::Nothing }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn happened(&mut self, effect: Effect) {
+        // The strongest stays: a write is a write whatever was read beside it.
+        self.effect = match (self.effect, effect) {
+            (Effect::Writes, _) | (_, Effect::Writes) => Effect::Writes,
+            (Effect::Runs, _) | (_, Effect::Runs) => Effect::Runs,
+            (Effect::Reads, _) | (_, Effect::Reads) => Effect::Reads,
+            (Effect::Nothing, Effect::Nothing) => Effect::Nothing,
+        };
+    }
+}
+
+impl Place {
+    fn new(treatment: &Treatment<'_>, companions: usize) -> Self {
+        let order = if companions == 0 { Order::After } else { treatment.order };
+        let Treatment { effect, joins_entries, is_opaque, .. } = *treatment;
+        Self { effect, order, companions, joins_entries, is_opaque }
+    }
+
+    fn unpack(
+        &self,
+        store: StoreName,
+        replies: &mut impl Iterator<Item = Value>,
+        outcome: &mut Outcome,
+    ) -> RedisResult<()> {
+        let mut take = |count: usize| -> RedisResult<Vec<Value>> {
+            let taken: Vec<Value> = replies.take(count).collect();
+            if taken.len() == count { Ok(taken) } else { Err(incomplete(store)) }
+        };
+        let (user, companions, is_refused) = match self.order {
+            Order::After => {
+                let user = one(store, take(1)?)?;
+                let is_refused = matches!(user, Value::ServerError(_)) && self.effect != Effect::Runs;
+                (user, take(self.companions)?, is_refused)
+            }
+            Order::Around => {
+                let before = take(self.companions)?;
+                let user = one(store, take(1)?)?;
+                let after = take(self.companions)?;
+                if before != after {
+                    tracing::debug!(%store, "a value changed while it was read: its lineage is taken as everything");
+                    outcome.lineage.join(&Lineage::everything());
+                }
+                (user, after, false)
+            }
+            Order::Together => {
+                let queued = take(2 + self.companions)?;
+                match one(store, take(1)?)? {
+                    Value::Array(executed) if executed.len() == 1 + self.companions => {
+                        let mut executed = executed.into_iter();
+                        let user = executed.next().ok_or_else(|| incomplete(store))?;
+                        (user, executed.collect(), false)
+                    }
+                    // Refused as a whole: the first to say why is what the user should see.
+                    Value::ServerError(abort) => {
+                        let refusals =
+                            queued.into_iter().find(|reply| matches!(reply, Value::ServerError(_)));
+                        (refusals.unwrap_or(Value::ServerError(abort)), Vec::new(), true)
+                    }
+                    _ => return Err(watched(store)),
+                }
+            }
+        };
+        if self.joins_entries {
+            outcome.lineage.join(&entries::lineage(store, &user));
+        }
+        if self.is_opaque {
+            outcome.lineage.join(&Lineage::everything());
+        }
+        if !is_refused {
+            outcome.happened(self.effect);
+        }
+        let failure = learn(store, self.effect, companions, &mut outcome.lineage);
+        outcome.replies.push(match failure {
+            Some(failure) if !matches!(user, Value::ServerError(_)) => failure,
+            _ => user,
+        });
+        Ok(())
+    }
+}
+
+/// Joins the lineage in the replies about companions. A value whose lineage cannot be loaded depends
+/// on everything; that a lineage could not be stored must reach the user.
+pub(crate) fn learn(
+    store: StoreName,
+    effect: Effect,
+    companions: impl IntoIterator<Item = Value>,
+    lineage: &mut Lineage,
+) -> Option<Value> {
+    let mut failure = None;
+    for reply in companions {
+        match reply {
+            Value::ServerError(_) if effect != Effect::Reads => failure = failure.or(Some(reply)),
+            // How many fields or keys were set or removed.
+            Value::Int(_) => {}
+            reply => lineage.join(&companion::lineage(store, &reply)),
+        }
+    }
+    failure
+}
+
+pub(crate) fn add(pipeline: &mut Pipeline, commands: Vec<Cmd>) {
+    for command in commands {
+        pipeline.add_command(command);
+    }
+}
+
+/// The question for the position.
+pub(crate) fn ask() -> Cmd {
+    let mut ask = cmd("INFO");
+    ask.arg("replication");
+    ask
+}
+
+/// The answer to [`ask`], if it is one.
+pub(crate) fn replication(reply: &Value) -> Option<Replication> {
+    match reply {
+        Value::BulkString(text) => Replication::parse(std::str::from_utf8(text).ok()?),
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => Replication::parse(text),
+        _ => None,
+    }
+}
+
+fn one(store: StoreName, replies: Vec<Value>) -> RedisResult<Value> {
+    replies.into_iter().next().ok_or_else(|| incomplete(store))
+}
+
+pub(crate) fn incomplete(store: StoreName) -> RedisError {
+    let detail = format!("store {store}");
+    (ErrorKind::UnexpectedReturnType, "the server sent fewer replies than it was sent commands", detail)
+        .into()
+}
+
+fn watched(store: StoreName) -> RedisError {
+    let detail = format!("store {store}: send WATCH through the same shim");
+    (ErrorKind::Client, "the connection watches keys without the shim's knowledge", detail).into()
+}

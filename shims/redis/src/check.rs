@@ -1,0 +1,91 @@
+//! Whether the servers, as they are configured, can keep the promise.
+
+use std::sync::Arc;
+
+use antipode_barrier::CheckError;
+use redis::cmd;
+
+use crate::replication::{Replication, Role};
+use crate::server::Server;
+
+/// The first version whose replicas count exactly what they have applied.
+const MIN_VERSION: u32 = 7;
+
+/// What a server says of itself.
+struct Answer {
+    info: String,
+    replication: Replication,
+}
+
+/// Checks a store's servers.
+pub(crate) async fn store(primary: &Server, replicas: &[Arc<Server>]) -> Result<(), CheckError> {
+    let leader = ask(primary).await?;
+    if leader.replication.role != Role::Primary {
+        return Err(refuse(primary, "is a replica: give `.primary(..)` the server that takes writes"));
+    }
+    for replica in replicas {
+        let follower = ask(replica).await?;
+        if follower.replication.role == Role::Primary {
+            if follower.field("run_id") != leader.field("run_id") {
+                return Err(refuse(
+                    replica,
+                    "is a primary of its own: point it at the store's with REPLICAOF",
+                ));
+            }
+        } else if !follower.replication.link_is_up {
+            tracing::warn!(
+                store = %replica.store,
+                replica = %replica.name,
+                "the link to the primary is down: barriers wait for it"
+            );
+        } else if follower.replication.history != leader.replication.history {
+            return Err(refuse(replica, "follows another primary: point it at the store's with REPLICAOF"));
+        }
+    }
+    Ok(())
+}
+
+async fn ask(server: &Server) -> Result<Answer, CheckError> {
+    let mut info = cmd("INFO");
+    info.arg(&["server", "replication", "cluster", "memory"]);
+    let failed = |error: redis::RedisError| {
+        refuse(server, "could not be asked: check its address, and that its ACL allows INFO")
+            .with_source(error)
+    };
+    let info: String = server.ask(&info).await.map_err(failed)?;
+    let replication = Replication::parse(&info)
+        .ok_or_else(|| refuse(server, "does not answer INFO as a Redis does: check its address"))?;
+    let answer = Answer { info, replication };
+    let version = answer.field("redis_version").unwrap_or("unknown");
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < MIN_VERSION) {
+        let reason =
+            format!("is version {version}: Redis 7.0 or later counts exactly what a replica has applied");
+        return Err(refuse(server, &reason));
+    }
+    if answer.field("cluster_enabled") == Some("1") {
+        return Err(refuse(
+            server,
+            "is part of a cluster, which is not supported yet: use a primary with replicas",
+        ));
+    }
+    if answer.field("maxmemory_policy").is_some_and(|policy| policy != "noeviction") {
+        tracing::warn!(
+            store = %server.store,
+            replica = %server.name,
+            "keys may be evicted, and the lineage beside a value before the value: set noeviction"
+        );
+    }
+    Ok(answer)
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.info.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(field, _)| *field == name).map(|(_, value)| value)
+    }
+}
+
+fn refuse(server: &Server, reason: &str) -> CheckError {
+    CheckError::new(server.store, format!("the server behind {} {reason}", server.name))
+}

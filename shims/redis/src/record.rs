@@ -1,0 +1,76 @@
+//! Recording what a request did into a lineage, whatever becomes of the request.
+
+use antipode_barrier::MissingLineage;
+use antipode_lineage::{LineageScope, StoreName, WriteId};
+use redis::{ErrorKind, RedisError, RedisResult};
+
+use crate::batch::Outcome;
+use crate::replication::Role;
+use crate::treatment::Effect;
+
+/// A request under way. Dropped before its end, because its future was, it leaves an unplaced write:
+/// the server may have executed it.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    store: StoreName,
+    scope: Option<LineageScope>,
+    /// Whether it may have written what is not recorded yet.
+    is_open: bool,
+}
+
+impl Recording {
+    pub(crate) fn begin(store: StoreName, scope: LineageScope, writes: bool) -> Self {
+        Self { store, scope: Some(scope), is_open: writes }
+    }
+
+    /// A request that joins nothing into any lineage.
+    pub(crate) fn witness_only(store: StoreName) -> Self {
+        Self { store, scope: None, is_open: false }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&LineageScope> {
+        self.scope.as_ref()
+    }
+
+    /// The request has ended.
+    pub(crate) fn end(mut self, outcome: RedisResult<Outcome>) -> RedisResult<Outcome> {
+        match &outcome {
+            Ok(outcome) => {
+                self.is_open = false;
+                self.record(outcome);
+            }
+            // The server said no to all of it, in words. All other errors leave it open.
+            Err(error) if error.clone().into_server_errors().is_some() => self.is_open = false,
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    fn record(&self, outcome: &Outcome) {
+        let Some(scope) = &self.scope else { return };
+        scope.join(&outcome.lineage);
+        let placed = match (outcome.effect, outcome.replication) {
+            (Effect::Nothing, _) => return,
+            // It was a primary when it wrote, and is none any more: nobody knows where the write is.
+            (Effect::Writes, Some(replication)) if replication.role == Role::Replica => None,
+            (_, replication) => replication,
+        };
+        scope.add(match placed {
+            Some(replication) => replication.write_id(self.store),
+            None => WriteId::unplaced(self.store),
+        });
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if let (true, Some(scope)) = (self.is_open, &self.scope) {
+            scope.add(WriteId::unplaced(self.store));
+        }
+    }
+}
+
+/// The driver's error for a command outside of any lineage.
+pub(crate) fn refused_outside_of_a_lineage(missing: &MissingLineage) -> RedisError {
+    (ErrorKind::Client, "a command needs a lineage", missing.to_string()).into()
+}

@@ -1,0 +1,104 @@
+//! One Redis server: how far it has come, and connections to it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use antipode_barrier::{BoxFuture, Frontiers, ProbeError, Replica, Shards};
+use antipode_lineage::{ReplicaName, StoreName};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult, cmd};
+use tokio::sync::OnceCell;
+
+use crate::error::Error;
+use crate::histories::Histories;
+use crate::replication::Replication;
+
+/// When a probe gives up by itself; whoever asked for it gives up earlier. Apart from the driver's
+/// own limit of 500 ms, which slow links and frozen servers exceed.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A primary or a replica of a store.
+pub(crate) struct Server {
+    pub(crate) store: StoreName,
+    pub(crate) name: ReplicaName,
+    client: Client,
+    histories: Arc<Histories>,
+    /// The connection for probes while none is under way. A probe takes it along, and brings it back
+    /// only after a whole reply: one that fails or is dropped half-way takes it to its grave.
+    idle: Mutex<Option<MultiplexedConnection>>,
+    shared: OnceCell<ConnectionManager>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        store: StoreName,
+        name: ReplicaName,
+        client: Client,
+        histories: Arc<Histories>,
+    ) -> Self {
+        Self { store, name, client, histories, idle: Mutex::default(), shared: OnceCell::new() }
+    }
+
+    /// The connection that all shims of this process share. It reconnects by itself.
+    pub(crate) async fn connection(&self) -> Result<ConnectionManager, Error> {
+        let config = ConnectionManagerConfig::new().set_number_of_retries(1);
+        let connect = || self.client.get_connection_manager_with_config(config);
+        let failed = |source| Error::Connect { store: self.store, replica: self.name, source };
+        self.shared.get_or_try_init(connect).await.map_err(failed).cloned()
+    }
+
+    /// Asks the server something, apart from the users' connections.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> RedisResult<T> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let answer = question.query_async(&mut connection).await?;
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        Ok(answer)
+    }
+
+    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PROBE_LIMIT))
+            .set_response_timeout(Some(PROBE_LIMIT));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    async fn frontiers(&self) -> Result<Frontiers, ProbeError> {
+        let mut info = cmd("INFO");
+        info.arg("replication").arg("persistence");
+        let failed = |source: RedisError| {
+            ProbeError::new(Error::Connect { store: self.store, replica: self.name, source })
+        };
+        let info: String = self.ask(&info).await.map_err(failed)?;
+        let problem = |problem: &str| {
+            ProbeError::new(format!("store {}: the server behind {} {problem}", self.store, self.name))
+        };
+        let replication = Replication::parse(&info)
+            .ok_or_else(|| problem("does not say where it stands: is it a Redis?"))?;
+        if replication.is_loading {
+            return Err(problem("is loading its data: wait for it"));
+        }
+        Ok(self.histories.frontier(&replication).into())
+    }
+}
+
+impl Replica for Server {
+    fn name(&self) -> ReplicaName {
+        self.name
+    }
+
+    fn probe<'a>(&'a self, _shards: Shards<'a>) -> BoxFuture<'a, Result<Frontiers, ProbeError>> {
+        Box::pin(self.frontiers())
+    }
+}
+
+impl fmt::Debug for Server {
+    /// Without the address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("store", &self.store).field("name", &self.name).finish_non_exhaustive()
+    }
+}

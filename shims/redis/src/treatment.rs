@@ -1,0 +1,227 @@
+//! What the shim does about a command.
+
+use redis::{Arg, Cmd};
+use smallvec::SmallVec;
+
+use crate::commands::{Command, CommandTable};
+use crate::companion::{self, Change, Emptied, Fields, Touched};
+use crate::entries;
+use crate::keys::{self, Keys};
+
+/// A lineage in the forms in which it is written.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    pub(crate) lineage: antipode_lineage::Lineage,
+    pub(crate) fields: Fields,
+}
+
+/// What a command does to a store, as far as lineage goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: no keys, or administration.
+    Nothing,
+    Reads,
+    Writes,
+    /// Whatever a script does: at a replica it can only read.
+    Runs,
+}
+
+/// How a command and those about its companions are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One after the other: what blocks cannot be part of a transaction.
+    After,
+    /// Before and after, because a transaction of the shim would end the user's `WATCH`.
+    Around,
+    /// In one transaction.
+    Together,
+}
+
+/// A command as the user gave it, understood.
+#[derive(Debug)]
+pub(crate) struct Treatment<'a> {
+    command: &'a Cmd,
+    arguments: Arguments<'a>,
+    pub(crate) effect: Effect,
+    keys: Keys<'a>,
+    pub(crate) order: Order,
+    /// The lineage read is in the entries of the reply, not in companions.
+    pub(crate) has_entries: bool,
+    /// And it is joined from there.
+    pub(crate) joins_entries: bool,
+    is_stream: bool,
+    emptied: Emptied,
+    /// It reads keys that no one can tell beforehand.
+    pub(crate) is_opaque: bool,
+    pub(crate) watch: Watch,
+}
+
+/// What a command does to a connection's watch over keys, which lasts until the next transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Unchanged,
+    Begins,
+    Ends,
+    /// `MULTI` by hand: what follows would not be executed when it is sent.
+    Multi,
+}
+
+type Arguments<'a> = SmallVec<[&'a [u8]; 8]>;
+
+impl<'a> Treatment<'a> {
+    pub(crate) fn of(table: &CommandTable, command: &'a Cmd) -> Self {
+        let arguments: Arguments<'a> = command
+            .args_iter()
+            .map(|argument| match argument {
+                Arg::Simple(bytes) => bytes,
+                // A scan's cursor is never a key.
+                _ => b"0",
+            })
+            .collect();
+        let mut this = Self {
+            command,
+            arguments,
+            effect: Effect::Nothing,
+            keys: Keys::new(),
+            order: Order::Together,
+            has_entries: false,
+            joins_entries: false,
+            is_stream: false,
+            emptied: Emptied::AtOnce,
+            is_opaque: false,
+            watch: Watch::Unchanged,
+        };
+        let known = this.arguments.first().and_then(|name| table.find(name, this.arguments.get(1).copied()));
+        if let Some(known) = known {
+            this.understand(known);
+        }
+        this
+    }
+
+    fn understand(&mut self, known: &Command) {
+        self.watch = if self.is("WATCH") {
+            Watch::Begins
+        } else if ["EXEC", "DISCARD", "UNWATCH", "RESET"].iter().any(|name| self.is(name)) {
+            Watch::Ends
+        } else if self.is("MULTI") {
+            Watch::Multi
+        } else {
+            Watch::Unchanged
+        };
+        self.keys = known.keys(&self.arguments);
+        if self.is("SORT") || self.is("SORT_RO") {
+            (self.keys, self.is_opaque) = keys::of_sort(&self.arguments);
+        }
+        self.effect = match (known.writes, known.reads) {
+            (true, _) if known.is_script => Effect::Runs,
+            (true, _) => Effect::Writes,
+            (false, true) if !self.keys.is_empty() => Effect::Reads,
+            _ => Effect::Nothing,
+        };
+        self.is_stream = known.is_of_streams;
+        self.has_entries = self.is_stream && self.keys.iter().any(|key| key.usage.is_accessed)
+            || self.is("XAUTOCLAIM")
+            || self.is("XCLAIM");
+        self.joins_entries = self.has_entries;
+        if known.blocks {
+            self.order = Order::After;
+        }
+        if known.has_blocking_kin || self.effect == Effect::Runs {
+            self.emptied = Emptied::WithGrace;
+        }
+    }
+
+    pub(crate) fn is_write(&self) -> bool {
+        matches!(self.effect, Effect::Writes | Effect::Runs)
+    }
+
+    /// The same on a connection that watches keys.
+    pub(crate) fn watched(self) -> Self {
+        let order = if self.effect == Effect::Reads { Order::Around } else { Order::After };
+        Self { order, ..self }
+    }
+
+    /// The same, leaving the lineage of entries to those who handle them.
+    pub(crate) fn leaving_entries(self) -> Self {
+        Self { joins_entries: false, ..self }
+    }
+
+    /// The command as it is sent.
+    pub(crate) fn sent(&self, attached: &Attached) -> Cmd {
+        if self.is_stream && self.is("XADD") {
+            return entries::with_lineage(self.command, &self.arguments, &attached.lineage);
+        }
+        self.command.clone()
+    }
+
+    /// The commands that store its lineage, or load that of what it read.
+    pub(crate) fn companions(&self, attached: &Attached) -> Vec<Cmd> {
+        if self.effect == Effect::Nothing || self.is_stream || self.keys.is_empty() {
+            return Vec::new();
+        }
+        let names = || self.keys.iter().map(|key| key.name);
+        if !self.keys.iter().any(|key| key.usage.is_written) || self.effect == Effect::Reads {
+            return names().map(companion::load).collect();
+        }
+        if self.keys.iter().all(|key| key.usage.is_removed) {
+            return vec![companion::remove(names())];
+        }
+        if self.replaces_for_good() {
+            return names().flat_map(|key| companion::replace(key, &attached.fields)).collect();
+        }
+        let replaces = self.replaces();
+        let touched = self.keys.iter().map(|key| Touched {
+            key: key.name,
+            change: match (key.usage.is_written, replaces) {
+                (false, _) => Change::Untouched,
+                (true, true) => Change::Replaced,
+                (true, false) => Change::Joined,
+            },
+            flows: key.usage.is_accessed && !(replaces && self.is("SET")),
+        });
+        let touched: SmallVec<[Touched<'_>; 2]> = touched.collect();
+        if self.is_opaque {
+            let everything = Fields::from(&antipode_lineage::Lineage::everything());
+            return vec![companion::update(&touched, self.emptied, &everything)];
+        }
+        vec![companion::update(&touched, self.emptied, &attached.fields)]
+    }
+
+    /// Whether the whole value is replaced, by a command that cannot fail half-way: an old value that
+    /// stays must keep its lineage. Everything else is taken as a partial update.
+    fn replaces(&self) -> bool {
+        let lasts = |at: usize| self.arguments.get(at).is_some_and(|time| is_lifetime(time));
+        match self.arguments.as_slice() {
+            [_, _, _, options @ ..] if self.is("SET") => {
+                let mut options = options.iter();
+                while let Some(option) = options.next() {
+                    let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+                    let takes_time = is("EX") || is("PX") || is("EXAT") || is("PXAT");
+                    let allowed = takes_time && options.next().is_some_and(|time| is_lifetime(time));
+                    if !allowed && !is("KEEPTTL") {
+                        return false;
+                    }
+                }
+                true
+            }
+            [_, _, _, _] => (self.is("SETEX") || self.is("PSETEX")) && lasts(2),
+            _ => self.replaces_for_good(),
+        }
+    }
+
+    /// Whether, moreover, no key expires afterwards: no script is needed then.
+    fn replaces_for_good(&self) -> bool {
+        let count = self.arguments.len();
+        self.is("SET") && count == 3 || self.is("MSET") && count >= 3 && !count.is_multiple_of(2)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.arguments.first().is_some_and(|given| given.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// A number of seconds or milliseconds, or a date, that no server refuses.
+fn is_lifetime(text: &[u8]) -> bool {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+    number.is_some_and(|number| (1..=10_000_000_000_000).contains(&number)) && !text.starts_with(b"+")
+}

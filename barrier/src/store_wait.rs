@@ -111,12 +111,10 @@ impl Need<'_> {
         }
     }
 
-    /// Whether the primary, when it was last asked, showed everything.
+    /// Whether the primary, when it was last asked, showed everything. Writes without a known place
+    /// are those that it holds.
     pub(crate) fn primary_showed(&self) -> bool {
-        !self.latest
-            && self.store.primary.as_ref().is_some_and(|primary| {
-                self.writes.iter().all(|write| primary.last_verdict(write) == Some(Verdict::Visible))
-            })
+        self.store.primary.as_ref().is_some_and(|primary| primary.showed(&self.writes))
     }
 
     /// Whether no replica could be asked.

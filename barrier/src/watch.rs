@@ -235,9 +235,7 @@ impl<T: Clone> Watch<T> {
             return true;
         };
         let turned = answer.iter().any(|(shard, new)| {
-            known.get(shard).is_none_or(|old| {
-                old.epoch != new.epoch || old.ancestry != new.ancestry || old.position > new.position
-            })
+            known.get(shard).is_none_or(|old| old.epoch != new.epoch || old.ancestry != new.ancestry)
         });
         known.update(answer);
         *at = begun;

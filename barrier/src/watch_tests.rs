@@ -108,6 +108,33 @@ fn a_frontier_that_goes_back_is_believed() {
 }
 
 #[test]
+fn what_becomes_known_of_the_past_is_judged_by() {
+    let mut sim = Simulation::new();
+    sim.join("old", &[write(0, OLD, 100)]);
+    assert_eq!(sim.answer(at(NEW, 200)).waiters, [("old", Status::Stranger)]);
+    let ancestry = [Ancestor { epoch: OLD, end: Position(100) }];
+    let same = Frontier::new(NEW, Position(200)).with_ancestry(ancestry);
+    assert_eq!(sim.answer(same.into()).waiters, [("old", Status::Visible)]);
+}
+
+#[test]
+fn a_newcomer_is_not_kept_waiting_by_those_who_wait_long() {
+    let mut sim = Simulation::new();
+    sim.join("stuck", &[write(0, OLD, 100)]);
+    let start = sim.now;
+    while sim.now - start < Duration::from_secs(3) {
+        sim.answer(at(OLD, 1));
+    }
+    let gap = |sim: &Simulation| match sim.watch.next(sim.now) {
+        Step::Sleep(until) => until - sim.now,
+        step => panic!("{step:?}"),
+    };
+    assert!(gap(&sim) > Duration::from_millis(10));
+    sim.join("newcomer", &[write(0, OLD, 2)]);
+    assert!(gap(&sim) <= Duration::from_millis(1));
+}
+
+#[test]
 fn a_failed_probe_forgets_what_was_known() {
     let mut sim = Simulation::new();
     sim.join("early", &[write(0, OLD, 100)]);

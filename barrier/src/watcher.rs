@@ -134,6 +134,13 @@ impl Watcher {
             .is_some_and(|known| watch::covers(known, writes, now, self.inner.settings.frontier_ttl))
     }
 
+    /// Whether the last answer, however old, shows all the writes.
+    pub(crate) fn showed(&self, writes: &[WriteId]) -> bool {
+        let known = self.inner.known.load();
+        let visible = |known: &Frontiers| watch::standing(known, writes).0 == Status::Visible;
+        known.as_ref().is_some_and(|known| visible(&known.0))
+    }
+
     /// The verdict by the last answer, however old; `None` if there is none.
     pub(crate) fn last_verdict(&self, write: &WriteId) -> Option<Verdict> {
         self.inner.known.load().as_ref().map(|known| watch::verdict(&known.0, write))

@@ -6,6 +6,7 @@ mod simulated;
 use std::time::Duration;
 
 use antipode_barrier::Registry;
+use antipode_lineage::WriteId;
 use futures_util::future::join_all;
 use simulated::{Answer, ROUND_TRIP, SimStore, registry};
 use tokio::time::{sleep, timeout};
@@ -34,13 +35,16 @@ async fn ten_thousand_barriers_probe_like_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_visible_lineage_costs_no_probe_until_the_answer_is_old() {
-    let posts = SimStore::new("posts", &[60]);
-    let registry = registry([&posts]).await;
+    let (posts, behind) = (SimStore::new("posts", &[60]), SimStore::new("users", &[0]));
+    let registry = registry([&posts, &behind]).await;
     registry.barrier_on(&posts.lineage(60)).await.unwrap();
     let probes = posts.replicas[0].probes();
     for _ in 0..1000 {
         registry.barrier_on(&posts.lineage(60)).await.unwrap();
     }
+    let mut lineage = posts.lineage(60);
+    lineage.add(behind.at(60));
+    registry.barrier_on(&lineage).only([posts.name]).await.unwrap();
     assert_eq!(posts.replicas[0].probes(), probes);
     sleep(Duration::from_secs(1)).await;
     registry.barrier_on(&posts.lineage(60)).await.unwrap();
@@ -59,6 +63,19 @@ async fn nobody_waits_nobody_probes() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(posts.replicas[0].probes(), probes);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_taken_back_is_not_asked_again() {
+    let posts = SimStore::new("posts", &[0]);
+    posts.primary().set(Answer::Refused);
+    let registry = registry([&posts]).await;
+    let lineage = WriteId::unplaced(posts.name).into();
+    let _ = timeout(LAG, registry.barrier_on(&lineage)).await.unwrap_err();
+    sleep(Duration::from_secs(2)).await;
+    let probes = posts.primary().probes();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(posts.primary().probes(), probes);
 }
 
 #[tokio::test(start_paused = true)]

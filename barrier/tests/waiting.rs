@@ -72,6 +72,16 @@ async fn a_store_that_is_down_is_named_and_may_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_gets_no_answer_is_given_up() {
+    let posts = SimStore::new("posts", &[60]);
+    let registry = registry([&posts]).await;
+    posts.replicas[0].set(Answer::Silence);
+    later(&posts.replicas[0], LAG, Answer::Frontier(Frontier::new(EPOCH, Position(60))));
+    // The first probe hangs for good, although the replica answers again soon.
+    registry.barrier_on(&posts.lineage(60)).deadline(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_fresh_replica_is_taken_and_reads_follow() {
     let posts = SimStore::new("posts", &[0, 0, 0]);
     let registry = registry([&posts]).await;
@@ -93,8 +103,11 @@ async fn what_waiting_cannot_change_ends_at_once() {
     let started = Instant::now();
     let error = registry.barrier_on(&posts.lineage(101)).await.unwrap_err();
     assert!(error.is_unreachable(), "{error}");
-    let error = registry.barrier_on(&foreign(&posts).into()).await.unwrap_err();
-    assert!(error.is_indeterminate(), "{error}");
+    let among_others: Lineage = [posts.at(5), foreign(&posts)].into_iter().collect();
+    for lineage in [foreign(&posts).into(), among_others] {
+        let error = registry.barrier_on(&lineage).await.unwrap_err();
+        assert!(error.is_indeterminate(), "{error}");
+    }
     posts.primary().set(Answer::Frontier(cut_off.clone()));
     posts.replicas[0].set(Answer::Frontier(cut_off));
     let error = registry.barrier_on(&posts.lineage(56)).await.unwrap_err();
@@ -142,6 +155,8 @@ async fn the_policy_decides_what_a_timeout_means() {
         barrier(OnTimeout::Primary).await.unwrap();
         assert_eq!(scope.route(posts.name).unwrap().as_str(), "primary");
     }
+    scope.add(WriteId::unplaced(posts.name));
+    barrier(OnTimeout::Primary).await.unwrap();
     assert!(!scope.lineage().is_weak());
     assert!(barrier(OnTimeout::Weak).await.unwrap().is_weak() && scope.lineage().is_weak());
     posts.primary().set(Answer::Refused);

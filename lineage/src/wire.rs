@@ -89,6 +89,9 @@ pub enum WireError {
 
 /// Makes and reads the text of a lineage.
 ///
+/// Each lineage has one text. No part of a text from its beginning and no text with one character
+/// changed decodes, so a position cut short on the way is never taken for a smaller one.
+///
 /// ```
 /// use antipode_lineage::{Lineage, LineageCodec, SigningKey, SigningKeys, StoreName, WireError, WriteId};
 ///

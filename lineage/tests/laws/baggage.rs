@@ -37,6 +37,9 @@ fn absent_empty_and_undecodable_are_told_apart() {
         assert_eq!(foreign(&[damaged]), "", "ours does not travel on as another's");
     }
     let ours = ours();
+    for more in ["=", "=x", " x", "x"] {
+        assert!(lineage(&[format!("{ours}{more}")]).is_err(), "{more:?} after the value");
+    }
     for len in BAGGAGE_KEY.len()..ours.len() {
         assert!(lineage(&[&ours[..len]]).is_err(), "{len}");
     }
@@ -113,6 +116,10 @@ fn limits_of_w3c_hold() {
     let longer = Baggage::read([format!("ab={}", "0123456789".repeat(819))]);
     assert_eq!((longer.write_without_lineage().value.as_str(), longer.dropped()), ("", 1));
 
+    let two = |len: usize| Baggage::read(["a=1".to_owned(), format!("b={}", "x".repeat(len - 6))]);
+    assert_eq!(two(MAX_BAGGAGE_LEN).write_without_lineage().value.len(), MAX_BAGGAGE_LEN);
+    assert_eq!(two(MAX_BAGGAGE_LEN + 1).write_without_lineage().value, "a=1", "the comma counts");
+
     let many = Baggage::read((0..512).map(|at| format!("{at:03}=0123456789a")));
     assert_eq!((many.write_without_lineage().value.len(), many.dropped()), (64 * 16 - 1, 448));
 }
@@ -138,9 +145,9 @@ fn the_member_fits_libraries_that_allow_4096_bytes() {
 #[test]
 fn s3_reading_ends_at_the_cap() {
     let taken = Cell::new(0_usize);
-    let lines = std::iter::repeat("").inspect(|_| taken.set(taken.get() + 1));
+    let lines = std::iter::repeat_n("", 1_000_000).inspect(|_| taken.set(taken.get() + 1));
     let baggage = Baggage::read(lines);
-    assert_eq!(taken.get(), MAX_READ_LEN + 1, "endless empty lines end");
+    assert_eq!(taken.get(), MAX_READ_LEN + 1, "a million empty lines are not looked at");
     assert_eq!(baggage.lineage(&PLAIN), Err(WireError::BaggageTooLong));
 
     let fits = format!("a={}", "x".repeat(MAX_READ_LEN - ours().len() - 4));
@@ -159,7 +166,10 @@ fn s6_junk_does_not_push_the_lineage_out() {
     let far_before = Baggage::read([junk.join(","), ours()]);
     assert_eq!(far_before.lineage(&PLAIN), Err(WireError::BaggageTooLong), "not absent: unknown");
     let cut = format!("antipode={}", "A".repeat(MAX_READ_LEN));
-    assert_eq!(lineage(&[cut]), Err(WireError::BaggageTooLong), "and never read in part");
+    assert_eq!(lineage(&[&cut]), Err(WireError::BaggageTooLong), "and never read in part");
+    let cut_later = Baggage::read([&ours(), &cut, "a=b"]);
+    assert_eq!(cut_later.lineage(&PLAIN), Ok(Some(four_stores())));
+    assert_eq!(cut_later.dropped(), 1, "what was not read is told");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_cut_or_changed_text_is_called_damaged() {
 }
 
 proptest! {
-    #![proptest_config(cases(8_000))]
+    #![proptest_config(cases(6_000))]
 
     #[test]
     fn l3_holds_for_random_lineages(lineage in any_lineage(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {

@@ -21,7 +21,7 @@ fn total(text: &[u8]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(cases(8_000))]
+    #![proptest_config(cases(5_000))]
 
     #[test]
     fn l2_decoding_undoes_encoding(lineage in any_lineage()) {
@@ -60,7 +60,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(20_000))]
+    #![proptest_config(cases(30_000))]
 
     #[test]
     fn l4_any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {

@@ -1,0 +1,79 @@
+-- The lineage of rows, stored beside them.
+--
+-- Run this once per database (it may be run again), then for every table that the shim writes to:
+--
+--     SELECT antipode.add_lineage('posts');
+--
+-- A table gets one column, `antipode_lineage`. Inserts fill it from the transaction's setting
+-- `antipode.lineage`; updates join the setting to what the row has. Writers that know nothing of this
+-- go on as before: their inserts store NULL, their updates keep what is stored.
+
+CREATE SCHEMA IF NOT EXISTS antipode;
+-- The trigger runs as whoever writes to the table.
+GRANT USAGE ON SCHEMA antipode TO PUBLIC;
+
+-- Joins stored lineages: per field the greatest position. Positions are 16 hexadecimal digits, which
+-- compare as texts. What is no lineage stands for "everything", never for less.
+CREATE OR REPLACE FUNCTION antipode.join_lineage(VARIADIC lineages jsonb[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT pg_catalog.jsonb_object_agg(entry.field, entry.place)
+    FROM (
+        SELECT stored.key AS field, pg_catalog.max(stored.value COLLATE "C") AS place
+        FROM pg_catalog.unnest(lineages) AS lineage,
+            pg_catalog.jsonb_each_text(
+                CASE pg_catalog.jsonb_typeof(lineage)
+                    WHEN 'object' THEN lineage
+                    ELSE '{"!everything": "0000000000000001"}'
+                END
+            ) AS stored
+        WHERE lineage IS NOT NULL
+        GROUP BY stored.key
+    ) AS entry
+$$;
+
+CREATE OR REPLACE FUNCTION antipode.keep_lineage() RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.antipode_lineage := antipode.join_lineage(
+        OLD.antipode_lineage,
+        NEW.antipode_lineage,
+        nullif(pg_catalog.current_setting('antipode.lineage', true), '')::pg_catalog.jsonb
+    );
+    RETURN NEW;
+END
+$$;
+
+-- Gives a table its lineage column. The name is read as in SQL: `posts`, `blog.posts`, `"Posts"`.
+CREATE OR REPLACE FUNCTION antipode.add_lineage(target regclass) RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS antipode_lineage jsonb', target);
+    -- Once used on a connection the setting is empty rather than null.
+    EXECUTE format(
+        'ALTER TABLE %s ALTER COLUMN antipode_lineage '
+        'SET DEFAULT nullif(current_setting(''antipode.lineage'', true), '''')::jsonb',
+        target
+    );
+    -- The condition spares writers without lineage the call.
+    EXECUTE format(
+        'CREATE OR REPLACE TRIGGER antipode_lineage BEFORE UPDATE ON %s FOR EACH ROW '
+        'WHEN (NEW.antipode_lineage IS DISTINCT FROM OLD.antipode_lineage '
+        'OR nullif(current_setting(''antipode.lineage'', true), '''') IS NOT NULL) '
+        'EXECUTE FUNCTION antipode.keep_lineage()',
+        target
+    );
+END
+$$;
+
+-- Takes the lineage column away again.
+CREATE OR REPLACE FUNCTION antipode.remove_lineage(target regclass) RETURNS void
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    EXECUTE format('DROP TRIGGER IF EXISTS antipode_lineage ON %s', target);
+    EXECUTE format('ALTER TABLE %s DROP COLUMN IF EXISTS antipode_lineage', target);
+END
+$$;

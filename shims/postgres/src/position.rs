@@ -1,0 +1,135 @@
+//! Where a primary's log stands: asked after a commit, on the connection that committed.
+
+use antipode_barrier::Ancestor;
+use antipode_lineage::{Epoch, Lineage, Position, Shard, StoreName, WriteId};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+/// The flush position of a primary, what it belongs to, and whether the session waits for flushes.
+///
+/// `pg_current_wal_insert_lsn` would cover every commit, too, but runs ahead with uncommitted work of
+/// others that need not ever be flushed: a barrier could hang on it. Timeline and system identifier
+/// are part of the answer, not of a cache, since pools outlive failovers.
+macro_rules! position_sql {
+    () => {
+        "SELECT (flushed - '0/0')::int8, \
+         ('x' || substr(pg_walfile_name(flushed), 1, 8))::bit(32)::int8, \
+         system_identifier, \
+         current_setting('synchronous_commit') = 'off' \
+         FROM pg_current_wal_flush_lsn() AS flushed, pg_control_system()"
+    };
+}
+pub(crate) use position_sql;
+
+/// Flushes everything written so far and moves the flush position off a page boundary.
+pub(crate) const NUDGE: &str = "BEGIN; SET LOCAL synchronous_commit = local; \
+     SELECT pg_logical_emit_message(true, 'antipode', ''); COMMIT";
+
+/// The size of a page of the log, in bytes.
+const PAGE: u64 = 8192;
+
+/// Which history of the log of which cluster.
+pub(crate) fn epoch(system_identifier: i64, timeline: i64) -> Epoch {
+    Epoch { history: system_identifier.cast_unsigned(), term: timeline.cast_unsigned() }
+}
+
+/// A byte position in the log.
+pub(crate) fn position(lsn: i64) -> Position {
+    Position(lsn.cast_unsigned())
+}
+
+/// Whether a flush position can lie inside an unfinished record. On an idle primary nobody would
+/// finish it for seconds, and no standby would reach the position before.
+pub(crate) fn is_page_boundary(position: Position) -> bool {
+    position.0.is_multiple_of(PAGE)
+}
+
+/// The answer to [`position_sql`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) epoch: Epoch,
+    pub(crate) position: Position,
+    /// The session acknowledges commits before they are durable.
+    pub(crate) asynchronous: bool,
+}
+
+impl Place {
+    pub(crate) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            epoch: epoch(row.try_get(2)?, row.try_get(1)?),
+            position: position(row.try_get(0)?),
+            asynchronous: row.try_get(3)?,
+        })
+    }
+
+    /// Asks on this connection. What it acknowledged before is covered, also in a session with
+    /// `synchronous_commit = off`.
+    pub(crate) async fn ask(connection: &mut PgConnection) -> sqlx::Result<Self> {
+        let place = Self::ask_once(connection).await?;
+        if !place.asynchronous && !is_page_boundary(place.position) {
+            return Ok(place);
+        }
+        sqlx::raw_sql(NUDGE).execute(&mut *connection).await?;
+        Self::ask_once(connection).await
+    }
+
+    async fn ask_once(connection: &mut PgConnection) -> sqlx::Result<Self> {
+        Self::from_row(&sqlx::raw_sql(position_sql!()).fetch_one(connection).await?)
+    }
+
+    pub(crate) fn write(&self, store: StoreName) -> WriteId {
+        WriteId { store, shard: Shard::ONLY, epoch: self.epoch, position: self.position }
+    }
+
+    /// The lineage of a write at this place. A write that was acknowledged before it was durable may
+    /// vanish in a crash without a trace in any history: no more than best effort.
+    pub(crate) fn lineage(&self, store: StoreName) -> Lineage {
+        let mut lineage = Lineage::from(self.write(store));
+        if self.asynchronous {
+            lineage.mark_weak();
+        }
+        lineage
+    }
+}
+
+/// Reads a timeline's history file: a line per timeline left behind, with the position where.
+///
+/// `None` for a text that is none.
+pub(crate) fn parse_history(text: &str, system_identifier: i64) -> Option<Vec<Ancestor>> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let ancestor = |line: &str| {
+        let mut words = line.split_whitespace();
+        let timeline = words.next()?.parse().ok()?;
+        let (high, low) = words.next()?.split_once('/')?;
+        let half = |digits| u32::from_str_radix(digits, 16).ok().map(u64::from);
+        let end = Position(half(high)? << 32 | half(low)?);
+        Some(Ancestor { epoch: epoch(system_identifier, timeline), end })
+    };
+    lines.map(ancestor).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histories_are_read() {
+        let text = "1\t0/5000A28\tno recovery target specified\n\n2\t1/0\tbefore 2000-01-01\n";
+        let ancestors = parse_history(text, 7).unwrap();
+        let expected = [(1, 0x0500_0A28), (2, 0x1_0000_0000)];
+        assert_eq!(ancestors.len(), 2);
+        for (ancestor, (timeline, end)) in ancestors.iter().zip(expected) {
+            assert_eq!((ancestor.epoch, ancestor.end), (epoch(7, timeline), Position(end)));
+        }
+        assert_eq!(parse_history("", 7), Some(Vec::new()));
+        for foreign in ["1", "x\t0/1", "1\t01", "1\t0/x", "<html>"] {
+            assert_eq!(parse_history(foreign, 7), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn positions_use_all_64_bits() {
+        assert_eq!(epoch(-1, 1).history, u64::MAX);
+        assert!(is_page_boundary(Position(8192)) && !is_page_boundary(Position(8193)));
+    }
+}

@@ -20,9 +20,12 @@
 //! ```
 
 mod bed;
+mod counted;
+mod elsewhere;
 mod runner;
 mod scenarios;
 mod stage;
+mod waiting;
 
 pub use bed::{Bed, BedResult, Change, Fault, Node, Support};
 pub use runner::run;

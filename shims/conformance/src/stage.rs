@@ -1,11 +1,14 @@
 //! What a scenario has in its hands: the bed, and shorthands over it.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
+
+use antipode_barrier::{Registry, Store};
 
 use crate::{Bed, BedResult, Change, Fault, Node, Support};
 
-/// Long enough for a healthy topology on a busy machine; nothing is asserted about how long it took.
+/// Long enough for a healthy topology on a busy machine. Nothing is asserted about how long it took.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a scenario ends with.
@@ -23,6 +26,12 @@ pub(crate) enum Stop {
 impl<E: Error + Send + Sync + 'static> From<E> for Stop {
     fn from(error: E) -> Self {
         Stop::Failed(Box::new(error))
+    }
+}
+
+impl Stop {
+    pub(crate) fn failed(what: impl Into<String>) -> Self {
+        Stop::Failed(what.into().into())
     }
 }
 
@@ -52,6 +61,16 @@ impl<B: Bed> Stage<B> {
         format!("{}.{what}", self.scenario)
     }
 
+    /// What a service that reads from both replicas has.
+    pub(crate) async fn registry(&self) -> Outcome<Registry> {
+        registry([self.bed.store()]).await
+    }
+
+    /// What a service that reads from one replica has.
+    pub(crate) async fn registry_reading(&self, replica: usize) -> Outcome<Registry> {
+        registry([self.bed.store_reading(replica)]).await
+    }
+
     pub(crate) async fn fault(&mut self, fault: Fault) -> Outcome {
         self.lasting |= fault.is_lasting();
         supported(self.bed.fault(fault).await, &format!("{fault:?}"))
@@ -71,8 +90,12 @@ impl<B: Bed> Stage<B> {
         self.bed.write(change).await.map_err(Stop::Failed)
     }
 
-    pub(crate) async fn transaction(&self, changes: &[Change<'_>]) -> Outcome {
-        supported(self.bed.transaction(changes).await, "transactions")
+    /// One change, or a transaction of several.
+    pub(crate) async fn write_all(&self, changes: &[Change<'_>]) -> Outcome {
+        match changes {
+            [change] => self.write(*change).await,
+            several => supported(self.bed.transaction(several).await, "transactions"),
+        }
     }
 
     pub(crate) async fn read(&self, key: &str) -> Outcome<Option<String>> {
@@ -84,7 +107,7 @@ impl<B: Bed> Stage<B> {
     }
 
     pub(crate) async fn spoil_lineage(&self, key: &str) -> Outcome {
-        supported(self.bed.spoil_lineage(key).await, "a lineage that is spoilt from outside")
+        supported(self.bed.spoil_lineage(key).await, "lineage that can be spoilt from outside")
     }
 
     /// Waits, without any barrier, until the server shows the value.
@@ -95,11 +118,24 @@ impl<B: Bed> Stage<B> {
             }
             Ok(())
         };
-        match tokio::time::timeout(PATIENCE, shown).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Stop::Failed(format!("{node:?} did not come to show {value:?} for {key}").into())),
-        }
+        let outcome = tokio::time::timeout(PATIENCE, shown).await;
+        outcome.unwrap_or_else(|_| {
+            Err(Stop::failed(format!("{node:?} did not come to show {value:?} as {key}")))
+        })
     }
+
+    /// Waits, without any barrier, until both replicas show the value.
+    pub(crate) async fn settle_all(&self, key: &str, value: Option<&str>) -> Outcome {
+        self.settle(Node::Replica(0), key, value).await?;
+        self.settle(Node::Replica(1), key, value).await
+    }
+}
+
+/// A registry of these stores, whose barriers have a long deadline.
+pub(crate) async fn registry(stores: impl IntoIterator<Item = Arc<dyn Store>>) -> Outcome<Registry> {
+    let builder = Registry::builder().deadline(PATIENCE);
+    let builder = stores.into_iter().fold(builder, |builder, store| builder.store_arc(store));
+    Ok(builder.build().await?)
 }
 
 fn supported(outcome: BedResult<Support>, what: &str) -> Outcome {

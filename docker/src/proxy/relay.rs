@@ -1,9 +1,13 @@
 //! Accepting connections, and the life of each.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
+use nix::{
+    libc,
+    sys::socket::{setsockopt, sockopt},
+};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     select,
     sync::watch,
     task::JoinSet,
@@ -58,14 +62,15 @@ async fn relay(client: TcpStream, generation: u64, control: watch::Receiver<Cont
         target = connect(control.clone()) => target,
     };
     let Ok(target) = target else { return reset(&client) };
+    // Until it is known to have been carried to its end, closing the target resets it.
     let whole = select! {
         biased;
         _ = &mut severed => false,
         carried = carry(&client, &target, generation, &control) => carried.is_ok(),
     };
-    if !whole {
-        reset(&client);
-        reset(&target);
+    match whole {
+        true => end(&target),
+        false => reset(&client),
     }
 }
 
@@ -74,7 +79,13 @@ async fn connect(mut control: watch::Receiver<Control>) -> io::Result<TcpStream>
         Ok(control) => control.target,
         Err(_) => return Err(io::ErrorKind::NotConnected.into()),
     };
-    TcpStream::connect(target).await
+    let socket = match target {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Whenever this is abandoned, the target may have accepted already.
+    socket.set_zero_linger()?;
+    socket.connect(target).await
 }
 
 async fn carry(
@@ -90,6 +101,12 @@ async fn carry(
         pump(target, client, Direction::ToClient, generation, control.clone()),
     )?;
     Ok(())
+}
+
+/// Makes the close that follows an orderly end, which loses nothing that is still unsent.
+fn end(stream: &TcpStream) {
+    let none = libc::linger { l_onoff: 0, l_linger: 0 };
+    let _ = setsockopt(stream, sockopt::Linger, &none);
 }
 
 /// Makes the close that follows a reset (RST) instead of an orderly end (FIN).

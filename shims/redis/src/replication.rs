@@ -76,8 +76,8 @@ impl Replication {
     pub(crate) fn position(&self) -> Option<Position> {
         let placed = match self.role {
             Role::Primary => self.counts,
-            // A replica without a past answers 1, and one that drops its past answers the same.
-            Role::Replica => !self.is_syncing && self.offset > 1,
+            // A replica that dropped its past, or never had one, says 1 until it is connected.
+            Role::Replica => !self.is_syncing && (self.link_is_up || self.offset > 1),
         };
         placed.then_some(Position(self.offset))
     }
@@ -150,7 +150,9 @@ mod tests {
     #[test]
     fn a_replica_in_full_synchronisation_vouches_for_nothing() {
         let syncing = REPLICA.replace("master_sync_in_progress:0", "master_sync_in_progress:1");
-        for info in [syncing, REPLICA.replace("slave_repl_offset:180", "slave_repl_offset:1")] {
+        let without_a_past = REPLICA.replace("slave_repl_offset:180", "slave_repl_offset:1");
+        assert_eq!(parse(&without_a_past).position(), Some(Position(1)), "connected, it is at the start");
+        for info in [syncing, without_a_past.replace("status:up", "status:down")] {
             assert_eq!(parse(&info).position(), None);
             assert_eq!(parse(&info).frontier().position, Position(0));
         }

@@ -1,0 +1,46 @@
+//! What is refused when a store is registered, and what the refusal says.
+
+mod stage;
+
+use antipode_barrier::Registry;
+use antipode_docker::{RedisOptions, RedisTopology};
+use antipode_redis::RedisStore;
+use stage::{Stage, client, store};
+
+async fn refusal(store: &RedisStore) -> String {
+    Registry::builder().store(store.clone()).build().await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_keep_the_promise_is_refused() {
+    let stage = Stage::start().await;
+    let topology = &stage.topology;
+    Registry::builder().store(stage.store.clone()).build().await.unwrap();
+    let reads_primary = store(topology.primary(), &[("near".into(), client(topology.primary()))]);
+    Registry::builder().store(reads_primary).build().await.unwrap();
+
+    let swapped = store(topology.replica(0), &[("eu".into(), client(topology.primary()))]);
+    assert!(refusal(&swapped).await.contains("behind primary is a replica"));
+    let other = RedisTopology::start(RedisOptions::default().replicas(1)).await.unwrap();
+    let alone = store(topology.primary(), &[("eu".into(), client(other.primary()))]);
+    assert!(refusal(&alone).await.contains("behind eu is a primary of its own"));
+    let foreign = store(topology.primary(), &[("eu".into(), client(other.replica(0)))]);
+    assert!(refusal(&foreign).await.contains("behind eu follows another primary"));
+
+    // What is only broken may come back: it is not refused.
+    topology.link(0).cut();
+    while stage.info(topology.replica(0), "master_link_status").await == "up" {
+        tokio::task::yield_now().await;
+    }
+    Registry::builder().store(stage.store.clone()).build().await.unwrap();
+    topology.replica(1).kill().await.unwrap();
+    assert!(refusal(&stage.store).await.contains("behind replica-1 could not be asked"));
+}
+
+#[tokio::test]
+async fn a_cluster_is_refused() {
+    let options = RedisOptions::default().replicas(0).setting("cluster-enabled", "yes");
+    let topology = RedisTopology::start(options).await.unwrap();
+    let refused = refusal(&store(topology.primary(), &[])).await;
+    assert!(refused.contains("cluster, which is not supported yet"), "{refused}");
+}

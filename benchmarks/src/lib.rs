@@ -1,0 +1,23 @@
+//! The `antipode` command: what goes wrong between two stores, and that a barrier prevents it.
+//!
+//! | workload | question |
+//! |---|---|
+//! | `post-notification` | How often does a notification overtake its post, and what does a barrier cost? |
+//! | `overhead` | What does a shim cost compared with the bare driver? |
+//! | `waiters` | What do thousands of barriers that wait at one replica cost? |
+//!
+//! Each prints a table and writes its figures as JSON. What can be measured stands in one file for each
+//! store, under `posts` and `notifier`.
+
+mod allocation;
+mod cli;
+mod error;
+mod notifier;
+mod output;
+mod post_notification;
+mod posts;
+mod statistics;
+
+pub use allocation::{Allocations, CountingAllocator};
+pub use cli::{Workload, parse_arguments, run};
+pub use error::Failure;

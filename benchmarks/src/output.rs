@@ -1,0 +1,65 @@
+//! Progress, tables and files: what all workloads share.
+
+use std::path::Path;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::Failure;
+use crate::statistics::Quantiles;
+
+/// A bar on standard error, if that is a terminal. Of length zero it is a spinner.
+pub(crate) fn progress(message: &'static str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length).with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// A table whose first column names the rows.
+pub(crate) fn table(heads: impl IntoIterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    let between_rows = [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ];
+    for line in between_rows {
+        table.remove_style(line);
+    }
+    table.set_header(heads);
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+/// `1.2 / 3.4`: median and 99th percentile.
+pub(crate) fn quantiles(quantiles: Quantiles) -> String {
+    let Quantiles { p50, p99 } = quantiles;
+    format!("{p50:.1} / {p99:.1}")
+}
+
+/// A share in percent, as precise as it needs.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent.fract().abs() < 0.05 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+}
+
+/// Writes the figures where they were asked for.
+///
+/// # Errors
+/// [`Failure::Json`].
+pub(crate) fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let failed = |source| Failure::Json { path: path.to_owned(), source };
+    let mut text = serde_json::to_string_pretty(figures).map_err(|error| failed(error.into()))?;
+    text.push('\n');
+    std::fs::write(path, text).map_err(failed)?;
+    println!("figures: {}", path.display());
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The figures of a run, for people.
+
+use std::fmt::Write as _;
+
+use super::figures::{Figures, ModeFigures};
+use crate::cli::Mode;
+use crate::output;
+use crate::statistics::Quantiles;
+
+/// What the run was, its table, and what it showed.
+pub(crate) fn render(figures: &Figures) -> String {
+    let Figures { posts, notifier, variant, lag_ms, seed, rounds, payload_bytes, pace_ms, .. } = figures;
+    let versions: Vec<String> =
+        figures.versions.iter().map(|(of, version)| format!("{of}: {version}")).collect();
+    let mut text = format!(
+        "\npost-notification\n\
+         In the US a post is stored ({posts}, {variant}) and announced ({notifier}). In Europe, which the log of\n\
+         posts reaches {lag_ms} ms late, a reader takes the notification and looks the post up, once.\n\n\
+         {table}\n\n{conclusion}\n\n\
+         {rounds} rounds a mode, one every {pace_ms} ms, modes in turn; posts of {payload_bytes} bytes; seed {seed}\n\
+         {versions}\n",
+        table = table(figures),
+        conclusion = conclusion(figures),
+        versions = versions.join("; "),
+    );
+    if let Some(barrier) = figures.mode(Mode::Barrier).and_then(|mode| mode.barrier.as_ref()) {
+        let Quantiles { p50, .. } = barrier.detection_error_ms;
+        let _ = writeln!(
+            text,
+            "detection: applied at the replica until the barrier returned, {} samples after the rounds, too high by {p50} ms at most",
+            barrier.detection_samples
+        );
+    }
+    text
+}
+
+fn table(figures: &Figures) -> String {
+    let modes: Vec<(Mode, &ModeFigures)> =
+        Mode::ALL.into_iter().filter_map(|mode| Some((mode, figures.mode(mode)?))).collect();
+    let heads = modes.iter().map(|(mode, _)| mode.to_string());
+    let mut table = output::table([String::new()].into_iter().chain(heads));
+    let mut row = |title: &str, cell: &dyn Fn(&ModeFigures) -> Option<String>| {
+        let cells: Vec<Option<String>> = modes.iter().map(|(_, figures)| cell(figures)).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+            table.add_row([title.to_owned()].into_iter().chain(cells));
+        }
+    };
+    row("reads", &|mode| Some(mode.reads.to_string()));
+    row("violations", &|mode| Some(mode.violations.to_string()));
+    row("violation rate (95 % interval)", &|mode| Some(rate(mode)));
+    row("consistency window, p50 / p99 ms", &|mode| Some(output::quantiles(mode.window_ms)));
+    row("barrier wait, p50 / p99 ms", &|mode| {
+        Some(output::quantiles(mode.barrier.as_ref()?.barrier_wait_ms))
+    });
+    row("detection delay, p50 / p99 ms", &|mode| {
+        Some(output::quantiles(mode.barrier.as_ref()?.detection_ms))
+    });
+    row("lineage on the wire, p50 / max bytes", &|mode| {
+        mode.wire_bytes.map(|bytes| format!("{} / {}", bytes.p50, bytes.max))
+    });
+    row("probes at the replica", &|mode| Some(mode.barrier.as_ref()?.probes.to_string()));
+    row("outcomes", &|mode| {
+        let kinds = mode.barrier.as_ref()?.outcomes.by_kind();
+        let kinds = kinds.iter().filter(|(kind, count)| *count > 0 || *kind == "visible");
+        Some(kinds.map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join("\n"))
+    });
+    table.to_string()
+}
+
+fn rate(mode: &ModeFigures) -> String {
+    let [low, high] = mode.violation_interval.map(output::percent);
+    let rate = output::percent(mode.violation_rate);
+    match mode.violations {
+        0 => format!("{rate} (below {high})"),
+        all if all == mode.reads => format!("{rate} (above {low})"),
+        _ => format!("{rate} ({low} to {high})"),
+    }
+}
+
+fn conclusion(figures: &Figures) -> String {
+    let stale = |mode: &ModeFigures| format!("in {} of {} rounds", mode.violations, mode.reads);
+    let without = figures.mode(Mode::Off).or(figures.mode(Mode::Propagate));
+    let mut text = String::new();
+    if let Some(without) = without {
+        let _ = write!(text, "The notification overtook its post {}", stale(without));
+    }
+    if let Some(mode) = figures.mode(Mode::Barrier) {
+        let (start, verb) = if text.is_empty() { ("W", "the post was missed ") } else { ("; w", "") };
+        let _ = write!(text, "{start}ith a barrier {verb}{}", stale(mode));
+        if let Some(barrier) = &mode.barrier {
+            let _ = write!(text, ", each waited {} ms", barrier.barrier_wait_ms.p50.round());
+        }
+    }
+    text.push('.');
+    text
+}

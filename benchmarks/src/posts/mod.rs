@@ -1,0 +1,77 @@
+//! Where posts are stored: one file for each store.
+
+mod memory;
+mod post;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use antipode::barrier::{BoxFuture, Store};
+use antipode::lineage::{ReplicaName, StoreName};
+
+use crate::Failure;
+use crate::cli::StoreKind;
+
+pub(crate) use post::{Post, Reference};
+
+/// The name of the store of posts, in every service.
+const POSTS: &str = "posts";
+/// The reader's replica.
+const EU: &str = "eu";
+
+/// How a store is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// With the bare driver: no lineage.
+    Raw,
+    /// Through the shim, in the current lineage.
+    Shim,
+}
+
+/// A replicated store for posts, as the two sides of a run see it: the writer in the region of the
+/// primary, the reader in the region of a lagging replica.
+///
+/// To measure another store, implement this in a file of its own and add it to [`open`].
+pub(crate) trait Posts: Send + Sync {
+    /// The store as the reader registers it.
+    fn reader(&self) -> Arc<dyn Store>;
+
+    /// The server with its version.
+    fn version(&self) -> String;
+
+    /// How long the log takes to the reader's replica, from now on.
+    fn set_lag(&self, lag: Duration) -> Result<(), Failure>;
+
+    /// The lag, if the replica applies a write exactly so long after its acknowledgement.
+    fn exact_lag(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Stores the post, new or in place of an earlier version. It is acknowledged when this returns.
+    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Reads the post's body, once. Raw, it asks the reader's replica; through the shim, whichever
+    /// the current lineage is routed to, else that replica.
+    fn read<'a>(&'a self, access: Access, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>>;
+
+    /// What a reader's replica is called and which store that is a replica of.
+    fn place(&self) -> Result<(StoreName, ReplicaName), Failure> {
+        let store = self.reader();
+        let replica = store.replicas().first().map(|replica| replica.name());
+        let replica =
+            replica.ok_or(Failure::Garbled { what: "a store without replica", found: POSTS.into() })?;
+        Ok((store.name(), replica))
+    }
+}
+
+/// Starts the store's servers, with no lag yet.
+///
+/// # Errors
+/// [`Failure::NotBuilt`], or that a server is missing or does not start.
+pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Box<dyn Posts>, Failure> {
+    match kind {
+        StoreKind::Memory => Ok(Box::new(memory::MemoryPosts::open(seed)?)),
+        StoreKind::Redis => Err(Failure::NotBuilt { store: "redis" }),
+        StoreKind::Postgres => Err(Failure::NotBuilt { store: "postgres" }),
+    }
+}

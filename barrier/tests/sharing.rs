@@ -72,7 +72,6 @@ async fn a_question_taken_back_is_not_asked_again() {
     let registry = registry([&posts]).await;
     let lineage = WriteId::unplaced(posts.name).into();
     let _ = timeout(LAG, registry.barrier_on(&lineage)).await.unwrap_err();
-    sleep(Duration::from_secs(2)).await;
     let probes = posts.primary().probes();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(posts.primary().probes(), probes);

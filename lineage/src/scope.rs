@@ -333,18 +333,19 @@ mod tests {
         request.defer(store(), LIMIT, async { None });
         request.defer(store(), LIMIT, std::future::pending());
         request.defer(store(), LIMIT, async { panic!("a capture may fail in any way") });
-        assert_eq!(request.settled().await, WriteId::unplaced(store()).into());
+        let settled = tokio::time::timeout(LIMIT * 2, request.settled()).await.unwrap();
+        assert_eq!(settled, WriteId::unplaced(store()).into());
     }
 
     #[tokio::test]
     async fn a_capture_ends_with_its_scope() {
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
         let request = LineageScope::new();
-        request.defer(store(), LIMIT, async move {
+        request.defer(store(), LIMIT * 1000, async move {
             let _alive = alive;
             std::future::pending().await
         });
         drop(request);
-        assert!(gone.await.is_err());
+        assert!(tokio::time::timeout(LIMIT, gone).await.unwrap().is_err());
     }
 }

@@ -51,16 +51,24 @@ impl Server {
     /// Asks the server something, apart from the users' connections.
     pub(crate) async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> RedisResult<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+        if let Some(mut connection) = idle {
+            match question.query_async(&mut connection).await {
+                // It broke while nobody used it: that says nothing of the server now.
+                Err(error) if error.is_connection_dropped() => {}
+                answer => return answer.inspect(|_| self.put_back(connection)),
+            }
+        }
+        let mut connection = self.connect().await?;
         let answer = question.query_async(&mut connection).await?;
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        self.put_back(connection);
         Ok(answer)
     }
 
-    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    fn put_back(&self, connection: MultiplexedConnection) {
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PROBE_LIMIT))
             .set_response_timeout(Some(PROBE_LIMIT));

@@ -19,7 +19,12 @@ CREATE OR REPLACE FUNCTION antipode.join_lineage(VARIADIC lineages jsonb[]) RETU
 AS $$
     SELECT pg_catalog.jsonb_object_agg(entry.field, entry.place)
     FROM (
-        SELECT stored.key AS field, pg_catalog.max(stored.value COLLATE "C") AS place
+        SELECT stored.key AS field,
+            -- Greater than any position, and no reader takes it for one.
+            pg_catalog.max(
+                CASE WHEN stored.value ~ '^[0-9a-f]{16}$' THEN stored.value ELSE 'unreadable' END
+                COLLATE "C"
+            ) AS place
         FROM pg_catalog.unnest(lineages) AS lineage,
             pg_catalog.jsonb_each_text(
                 CASE pg_catalog.jsonb_typeof(lineage)

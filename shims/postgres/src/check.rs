@@ -1,10 +1,13 @@
 //! What is asked when a store is registered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use antipode_barrier::CheckError;
 use antipode_lineage::StoreName;
+use futures_util::future::join_all;
 use sqlx::PgPool;
+use tokio::time::timeout;
 
 use crate::line::Asker;
 use crate::server::Server;
@@ -18,6 +21,9 @@ pub(crate) enum HistoryPolicy {
 
 /// The oldest server with `CREATE OR REPLACE TRIGGER`.
 const OLDEST: i32 = 140_000;
+
+/// How long a replica may keep a service from starting.
+const REPLICA_LIMIT: Duration = Duration::from_secs(3);
 
 const FACTS: &str = "\
     SELECT current_setting('server_version_num')::int4 AS version, \
@@ -70,9 +76,10 @@ pub(crate) async fn check(
              trace: set it to local or more for this role (transactions may still differ)";
         return refuse(reason.to_owned());
     }
-    for replica in replicas {
+    let asked = join_all(replicas.iter().map(|replica| timeout(REPLICA_LIMIT, ask(replica)))).await;
+    for (replica, answer) in replicas.iter().zip(asked) {
         let name = replica.name.as_str();
-        let of_replica = match facts(&replica.pool).await {
+        let of_replica = match answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(facts) => facts,
             Err(error) => {
                 tracing::warn!(%store, replica = name, %error, "replica could not be checked");
@@ -94,14 +101,18 @@ pub(crate) async fn check(
                 "replica {name} is no standby: it takes writes of its own; rebuild it from the primary"
             ));
         }
-        if replica.line.sample(Asker::Capture).await.is_err() {
-            tracing::warn!(%store, replica = name, "replica does not say what it has applied");
-        }
     }
     let sample = primary.line.sample(Asker::Capture).await;
     sample.map(drop).map_err(|error| {
         CheckError::new(store, "the primary does not say how far its log is flushed").with_source(error)
     })
+}
+
+async fn ask(replica: &Server) -> sqlx::Result<Facts> {
+    let facts = facts(&replica.pool).await?;
+    // So that the first read does not have to make the connection. Probes tell if it fails.
+    let _ = replica.line.sample(Asker::Capture).await;
+    Ok(facts)
 }
 
 async fn facts(pool: &PgPool) -> sqlx::Result<Facts> {

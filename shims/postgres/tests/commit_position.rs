@@ -108,8 +108,7 @@ async fn pad_to_boundary(transaction: &mut PostgresTransaction) -> Test<Option<u
             return Ok(Some(here + COMMIT));
         }
         let content = if rest > overhead + 8 { rest - overhead } else { rest + PAGE / 2 };
-        let message =
-            format!("SELECT pg_logical_emit_message(true, 'pad', repeat('x', {content}))::text");
+        let message = format!("SELECT pg_logical_emit_message(true, 'pad', repeat('x', {content}))::text");
         sqlx::raw_sql(AssertSqlSafe(message)).execute(transaction.inner()).await?;
         let written = insert_lsn(transaction).await? - here;
         if content + overhead == rest && written != rest {

@@ -115,7 +115,6 @@ pub(crate) async fn verdict(registry: &Registry, write: WriteId) -> Verdict {
     dependencies.first().map_or(Verdict::Visible, |dependency| dependency.verdict)
 }
 
-
 /// Inserts a post in a transaction of its own; where that stands.
 pub(crate) async fn insert(store: &PostgresStore, table: &str, body: &str) -> Test<WriteId> {
     let scope = LineageScope::new();

@@ -1,7 +1,8 @@
-//! A store whose replicas count what they are asked.
+//! A store whose servers count what they are asked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use antipode_barrier::{BoxFuture, CheckError, Frontiers, ProbeError, Replica, Shards, Store, Target};
 use antipode_lineage::{ReplicaName, StoreName};
@@ -11,6 +12,8 @@ pub(crate) struct Counted {
     store: Arc<dyn Store>,
     pub(crate) replicas: Arc<Counts>,
     pub(crate) primary: Arc<Counts>,
+    /// How much later the primary answers.
+    late: Duration,
 }
 
 /// What the servers behind it were asked, all together.
@@ -40,7 +43,12 @@ impl Counts {
 
 impl Counted {
     pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, replicas: Arc::default(), primary: Arc::default() })
+        Self::with_late_primary(store, Duration::ZERO)
+    }
+
+    /// The same with a primary far enough away for questions to meet on their way.
+    pub(crate) fn with_late_primary(store: Arc<dyn Store>, late: Duration) -> Arc<Self> {
+        Arc::new(Self { store, replicas: Arc::default(), primary: Arc::default(), late })
     }
 }
 
@@ -51,12 +59,12 @@ impl Store for Counted {
 
     fn primary(&self) -> Option<Arc<dyn Replica>> {
         let replica = self.store.primary()?;
-        Some(Arc::new(CountedReplica { replica, counts: Arc::clone(&self.primary) }))
+        Some(Arc::new(CountedReplica { replica, counts: Arc::clone(&self.primary), late: self.late }))
     }
 
     fn replicas(&self) -> Vec<Arc<dyn Replica>> {
         let counted = |replica| -> Arc<dyn Replica> {
-            Arc::new(CountedReplica { replica, counts: Arc::clone(&self.replicas) })
+            Arc::new(CountedReplica { replica, counts: Arc::clone(&self.replicas), late: Duration::ZERO })
         };
         self.store.replicas().into_iter().map(counted).collect()
     }
@@ -69,16 +77,21 @@ impl Store for Counted {
 struct CountedReplica {
     replica: Arc<dyn Replica>,
     counts: Arc<Counts>,
+    late: Duration,
 }
 
 impl CountedReplica {
-    fn counted<'a, T: 'a>(&'a self, answer: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+    fn counted<'a, T: Send + 'a>(&'a self, answer: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
         Box::pin(async move {
             self.counts.asked.fetch_add(1, Ordering::SeqCst);
             let under_way = self.counts.under_way.fetch_add(1, Ordering::SeqCst) + 1;
             self.counts.most_under_way.fetch_max(under_way, Ordering::SeqCst);
             let _under_way = UnderWay(&self.counts);
-            answer.await
+            let answer = answer.await;
+            if !self.late.is_zero() {
+                tokio::time::sleep(self.late).await;
+            }
+            answer
         })
     }
 }

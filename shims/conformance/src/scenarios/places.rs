@@ -1,5 +1,7 @@
 //! Positions: their fenceposts, and those that are forged, foreign or unknown.
 
+use std::time::Duration;
+
 use antipode_barrier::{Shards, Verdict};
 use antipode_lineage::{Epoch, Lineage, LineageScope, Position, WriteId};
 
@@ -53,7 +55,7 @@ pub(crate) async fn the_fenceposts_stand_where_the_replica_does<B: Bed>(stage: &
 /// the primary about as much as one.
 pub(crate) async fn a_position_ahead_of_the_primary_is_unreachable<B: Bed>(stage: &mut Stage<B>) -> Outcome {
     const MANY: usize = 200;
-    let counted = Counted::new(stage.bed.store());
+    let counted = Counted::with_late_primary(stage.bed.store(), Duration::from_millis(50));
     let registry = registry([counted.clone() as _]).await?;
     let write = written(stage, &stage.key("post")).await?;
     let ahead = Position(write.position.0.saturating_add(1 << 40));

@@ -57,8 +57,7 @@ async fn ask(server: &Server) -> Result<Answer, CheckError> {
         .ok_or_else(|| refuse(server, "does not answer INFO as a Redis does: check its address"))?;
     let answer = Answer { info, replication };
     let version = answer.field("redis_version").unwrap_or("unknown");
-    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < MIN_VERSION) {
+    if !is_exact(version) {
         let reason =
             format!("is version {version}: Redis 7.0 or later counts exactly what a replica has applied");
         return Err(refuse(server, &reason));
@@ -79,6 +78,12 @@ async fn ask(server: &Server) -> Result<Answer, CheckError> {
     Ok(answer)
 }
 
+/// Whether replicas of this version say exactly what they have applied.
+fn is_exact(version: &str) -> bool {
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= MIN_VERSION)
+}
+
 impl Answer {
     fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.info.lines().filter_map(|line| line.split_once(':'));
@@ -88,4 +93,19 @@ impl Answer {
 
 fn refuse(server: &Server, reason: &str) -> CheckError {
     CheckError::new(server.store, format!("the server behind {} {reason}", server.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_exact;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for exact in ["7.0.0", "7.0.15", "8.2", "10.0.1"] {
+            assert!(is_exact(exact), "{exact}");
+        }
+        for other in ["6.2.14", "5.0", "unknown", "", "x.7"] {
+            assert!(!is_exact(other), "{other}");
+        }
+    }
 }

@@ -74,3 +74,28 @@ impl Drop for Recording {
 pub(crate) fn refused_outside_of_a_lineage(missing: &MissingLineage) -> RedisError {
     (ErrorKind::Client, "a command needs a lineage", missing.to_string()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::Replication;
+
+    const REPLICA: &str = "role:slave\r\nmaster_link_status:up\r\nslave_repl_offset:180\r\n\
+        master_replid:0a4e02fd5d2b610da9417180c4dda76708277527\r\n";
+
+    /// The primary was demoted between the write and the question for its place: the place it then
+    /// gives may be of a history that the write is not part of.
+    #[test]
+    fn a_write_at_a_server_that_is_no_primary_any_more_is_unplaced() {
+        let store: StoreName = "posts".parse().unwrap();
+        for (effect, is_unplaced) in [(Effect::Writes, true), (Effect::Reads, false), (Effect::Runs, false)] {
+            let scope = LineageScope::new();
+            let recording = Recording::begin(store, scope.clone(), true);
+            let outcome = Outcome { effect, replication: Replication::parse(REPLICA), ..Outcome::default() };
+            recording.end(Ok(outcome)).unwrap();
+            let lineage = scope.lineage();
+            assert_eq!(lineage.writes().len(), 1);
+            assert_eq!(lineage.writes()[0].is_unplaced(), is_unplaced, "{effect:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The same commands, sent with the driver and through the shim, get the same replies.
 //!
 //! Both use one server: the driver's commands go to database 0, the shim's to database 1.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 

@@ -1,4 +1,5 @@
 //! What is stored beside values, and what becomes of it as they change.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 
@@ -237,6 +238,45 @@ async fn everyone_served_by_a_blocking_pop_learns_where_the_element_is_from() {
     };
     let (one, two, three, ()) = tokio::join!(worker(), worker(), worker(), producer);
     assert_eq!([one, two, three], [9, 9, 9]);
+}
+
+/// Writers replace the value by turns, and with it what it depends on: less, then more again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_is_never_seen_with_the_lineage_of_another() {
+    let (stage, _raw) = alone().await;
+    for atomic in [false, true] {
+        let write = async |order: u64| {
+            let connection = raw(stage.topology.primary()).await;
+            for _ in 0..400 {
+                let mut posts = stage.store.shim(connection.clone()).within(depending(foreign(order)));
+                let mut batch = pipe();
+                batch.set("post", order).set("other", order);
+                if atomic {
+                    batch.atomic();
+                }
+                let () = batch.query_async(&mut posts).await.unwrap();
+            }
+        };
+        let read = async || {
+            let connection = raw(stage.topology.primary()).await;
+            let mut seen = [0, 0];
+            for _ in 0..800 {
+                let scope = LineageScope::new();
+                let mut posts = stage.store.shim(connection.clone()).within(scope.clone());
+                let mut batch = pipe();
+                batch.get("post");
+                if atomic {
+                    batch.atomic();
+                }
+                let (value,): (Option<u64>,) = batch.query_async(&mut posts).await.unwrap();
+                let value = value.unwrap_or_default();
+                assert!(order(&scope.lineage()) >= value, "{value} seen with {}", scope.lineage());
+                seen[usize::from(value == 9)] += 1;
+            }
+            assert!(seen[0] > 0 && seen[1] > 0, "no turns: {seen:?}");
+        };
+        tokio::join!(write(5), write(9), read(), read());
+    }
 }
 
 /// `SORT` by other keys reads what no one can tell beforehand.

@@ -1,4 +1,5 @@
 //! Streams: each entry carries the lineage of its writer.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 
@@ -28,7 +29,12 @@ async fn an_entry_carries_its_writers_lineage_to_whoever_handles_it() {
     assert_eq!(plain, 0);
 
     let mut worker = stage.store.connection().await.unwrap().leaving_entries();
-    let batch: StreamReadReply = worker.xread(&["notes"], &["0"]).await.unwrap();
+    let loop_of_worker = LineageScope::new();
+    let reading = loop_of_worker.run(worker.xread(&["notes"], &["0"]));
+    let batch: StreamReadReply = reading.await.unwrap();
+    assert!(loop_of_worker.lineage().is_empty(), "entries are left to those who handle them");
+    let batch_again: StreamReadReply = worker.xread(&["notes"], &["0"]).await.unwrap();
+    assert_eq!(batch_again.keys[0].ids.len(), batch.keys[0].ids.len());
     let entries = &batch.keys[0].ids;
     assert_eq!(
         entries.iter().map(|entry| &entry.id).take(2).collect::<Vec<_>>(),

@@ -1,4 +1,5 @@
 //! A notification overtakes the post that it is about.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 

@@ -1,4 +1,5 @@
 //! Failovers: with and without loss, twice, and from the view of a replica that lagged.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 

@@ -1,4 +1,5 @@
 //! Full synchronisations: the first replica of a primary, a replica that lost its place.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 

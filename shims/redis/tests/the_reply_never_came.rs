@@ -1,4 +1,5 @@
 //! Connections that break, time out or are given up between a write and its position.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 

@@ -1,4 +1,5 @@
 //! What is refused when a store is registered, and what the refusal says.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod stage;
 

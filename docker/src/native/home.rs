@@ -1,5 +1,5 @@
 use std::{
-    fs, io,
+    env, fs, io,
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -25,11 +25,13 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(store: &str) -> Result<Self, TopologyError> {
-        Self::make(store).map_err(TopologyError::system(store, "make a temporary directory"))
+        Self::within(&env::temp_dir(), store)
+            .map_err(TopologyError::system(store, "make a temporary directory"))
     }
 
-    fn make(store: &str) -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix(&format!("antipode-{store}-")).tempdir()?;
+    pub(super) fn within(parent: &Path, store: &str) -> io::Result<Self> {
+        let prefix = format!("antipode-{store}-");
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)?;
         // The guard must not be in it, and no part of the name may be a link.
         let path = fs::canonicalize(directory.path())?;
         let mut guard = Command::new("/bin/sh")

@@ -59,9 +59,17 @@ pub(crate) struct NativeServer {
 impl NativeServer {
     /// Starts a server for the first time, on a free port, which it then keeps.
     pub(crate) async fn launch(home: &Arc<Home>, plan: Plan) -> Result<Self, TopologyError> {
+        Self::launch_on(home, plan, free_port).await
+    }
+
+    async fn launch_on(
+        home: &Arc<Home>,
+        plan: Plan,
+        mut choose: impl FnMut() -> io::Result<u16>,
+    ) -> Result<Self, TopologyError> {
         let mut tried = 1;
         loop {
-            let port = free_port().map_err(TopologyError::system(&plan.name, "find a free port"))?;
+            let port = choose().map_err(TopologyError::system(&plan.name, "find a free port"))?;
             let server = Self { plan: plan.clone(), port, home: Arc::clone(home), process: Mutex::new(None) };
             match server.start().await {
                 Err(TopologyError::Exited { log, .. })
@@ -219,3 +227,7 @@ fn log_path(directory: &Path) -> PathBuf {
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

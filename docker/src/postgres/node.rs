@@ -122,7 +122,8 @@ impl PostgresNode {
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), TopologyError> {
         const OPERATION: &str = "set a parameter";
         let loaded: String = session::value(&self.server, OPERATION, CONF_LOAD_TIME).await?;
-        let name = name.replace('"', "\"\"");
+        // Not the dot of a name such as `auto_explain.log_min_duration`.
+        let name = name.replace('"', "\"\"").replace('.', "\".\"");
         let statement = format!("ALTER SYSTEM SET \"{name}\" = {}", quoted(value));
         session::execute(&self.server, OPERATION, statement).await?;
         let _: bool = session::value(&self.server, OPERATION, "SELECT pg_reload_conf()").await?;

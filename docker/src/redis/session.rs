@@ -1,6 +1,6 @@
 //! Sending commands to a server.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use redis::{
@@ -68,7 +68,7 @@ async fn answer_at<T: FromRedisValue>(addr: SocketAddr, command: &Cmd) -> RedisR
 
 async fn connect(addr: SocketAddr) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(5)))
+        .set_connection_timeout(Some(wait::LIMIT))
         .set_response_timeout(Some(wait::LIMIT));
     Client::open(url(addr))?.get_multiplexed_async_connection_with_config(&config).await
 }

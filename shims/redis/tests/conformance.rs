@@ -71,11 +71,12 @@ impl Bed for RedisBed {
 
     async fn write(&self, change: Change<'_>) -> BedResult {
         let mut posts = self.store.connection().await?;
-        Ok(match change {
-            Change::Put(key, value) => posts.set(key, value).await?,
-            Change::Append(key, suffix) => posts.append(key, suffix).await?,
-            Change::Delete(key) => posts.del(key).await?,
-        })
+        match change {
+            Change::Put(key, value) => posts.set(key, value).await,
+            Change::Append(key, suffix) => posts.append(key, suffix).await,
+            Change::Delete(key) => posts.del(key).await,
+        }
+        .map_err(Into::into)
     }
 
     async fn transaction(&self, changes: &[Change<'_>]) -> BedResult<Support> {

@@ -28,11 +28,14 @@ if r.err:find('^READONLY') then return end error(r) end return r end \
 for i=1,#m do local c=m:sub(i,i):lower() if c~='r' then \
 local k,n=KEYS[2*i-1],KEYS[2*i] local t=redis.call('PEXPIRETIME',k) \
 if t==-2 then if ARGV[2]=='0' then w('DEL',n) else w('PEXPIRE',n,ARGV[2]) end else \
-if c=='s' then w('DEL',n) end local a={} \
-for q,v in pairs(f) do local h=c=='j' and redis.call('HGET',n,q) \
-if not h or h<v then a[#a+1]=q a[#a+1]=v end end \
-if #a>0 then w('HSET',n,unpack(a)) \
-if redis.call('HLEN',n)>512 then w('DEL',n) w('HSET',n,'!everything','0000000000000001') end end \
+local g,a,z={},{},0 \
+if c=='s' then w('DEL',n) else local h=redis.call('HGETALL',n) \
+for j=1,#h,2 do g[h[j]]=h[j+1] z=z+1 end end \
+for q,v in pairs(f) do local h=g[q] if not h then z=z+1 end \
+if not h or h<v then a[#a+1]=q a[#a+1]=v g[q]=v end end \
+if #a>0 then if z>512 then w('DEL',n) local y='0000000000000001' \
+a={'!everything',y} if g['!weak'] then a[3]='!weak' a[4]=y end end \
+w('HSET',n,unpack(a)) end \
 if t<0 then w('PERSIST',n) else w('PEXPIREAT',n,t) end end end end \
 return o";
 

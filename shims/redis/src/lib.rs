@@ -14,6 +14,20 @@
 //! there. Stream entries never change and carry their lineage themselves, in a field
 //! [`LINEAGE_FIELD`].
 //!
+//! - `DBSIZE`, `KEYS`, `SCAN` and `RANDOMKEY` show these keys, too.
+//! - A key that goes without the shim (deleted by another client, evicted, a hash whose last field
+//!   expired) leaves them behind until the shim writes it again.
+//! - Who changes when a key expires must use the shim: otherwise its lineage expires first.
+//! - Set `maxmemory-policy noeviction`: a server that evicts may evict a lineage before its value.
+//!
+//! # What happens in a failover
+//! A position is (`master_replid`, offset). Where one replication id grew out of another is known by
+//! the servers that are primaries, so a store remembers it for the lifetime of the process: a write
+//! beyond the place is *lost*, one before it is waited for as usual. A position from an id that no
+//! primary of this process ever left is *indeterminate*. A primary that never had a replica counts
+//! nothing; writes to it are [unplaced](antipode_lineage::WriteId::unplaced), and wait for all that
+//! the primary has.
+//!
 //! # Versions
 //! Redis 7.0 or later, with one primary; cluster mode is refused.
 

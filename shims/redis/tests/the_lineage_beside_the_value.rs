@@ -331,17 +331,29 @@ async fn a_lineage_that_was_tampered_with_stands_for_everything() {
     );
 }
 
-/// More shards than a lineage holds become everything, and the companion stays small.
+/// More shards than a lineage holds become everything, and companions stay small.
 #[tokio::test]
 async fn a_companion_does_not_grow_without_end() {
     let (stage, mut raw) = alone().await;
-    let fields: Vec<(String, &str)> =
-        (0..600).map(|shard| (format!("orders/{shard}/7/1"), "0000000000000001")).collect();
-    let () = stage.run(9, "SET post a").await;
-    let () = raw.hset_multiple("antipode:{post}", &fields).await.unwrap();
-    let () = stage.run(10, "APPEND post b").await;
-    let stored: BTreeMap<String, String> = raw.hgetall("antipode:{post}").await.unwrap();
-    assert_eq!(stored.keys().collect::<Vec<_>>(), ["!everything"]);
+    let one = "0000000000000001";
+    for key in 0..40 {
+        let fields: Vec<(String, &str)> = (0..300)
+            .map(|shard| (format!("orders/{shard}/{key}/1"), one))
+            .chain([("!weak".into(), one)])
+            .collect();
+        let () = raw.sadd(key, key).await.unwrap();
+        let () = raw.hset_multiple(format!("antipode:{{{key}}}"), &fields).await.unwrap();
+    }
+    let all: Vec<String> = (0..40).map(|key| key.to_string()).collect();
+    for union in ["SUNIONSTORE few 1 2".to_owned(), format!("SUNIONSTORE many {}", all.join(" "))] {
+        let () = stage.run(9, &union).await;
+        let key = union.split(' ').nth(1).unwrap();
+        let stored: BTreeMap<String, String> = raw.hgetall(format!("antipode:{{{key}}}")).await.unwrap();
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["!everything", "!weak"], "{key}");
+    }
+    let () = stage.run(10, "SREM few 1").await;
+    let stored: usize = raw.hlen("antipode:{few}").await.unwrap();
+    assert_eq!(stored, 3, "what comes later is joined");
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ enum Action {
 pub enum Workload {
     /// A notification overtakes its post: how often, and what a barrier makes of it.
     PostNotification(PostNotification),
+    /// What a shim costs compared with the bare driver, on loopback and at a distance.
+    Overhead(Overhead),
 }
 
 /// How often a notification overtakes the post that it is about, with and without a barrier.
@@ -78,12 +80,49 @@ pub struct PostNotification {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// What the shims cost: the same operations with the bare driver and through the shim, in turn, on
+/// loopback and through a proxy that makes the round trip 1 ms longer.
+///
+/// Servers are started for the run.
+#[derive(Debug, Clone, Args)]
+pub struct Overhead {
+    /// Which stores' shims.
+    #[arg(long, value_name = "STORE,…", value_delimiter = ',', default_value = DRIVERS)]
+    #[arg(value_parser = driver)]
+    pub(crate) stores: Vec<StoreKind>,
+    /// How many pairs of operations for each figure.
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rounds: u32,
+    /// How large a value is, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    pub(crate) payload: usize,
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// The stores that have a driver to compare with.
+const DRIVERS: &str = "redis,postgres";
+
+fn driver(name: &str) -> Result<StoreKind, String> {
+    match StoreKind::from_str(name, false)? {
+        StoreKind::Memory => Err(format!("the embedded store has no driver to compare with: {DRIVERS} have")),
+        kind => Ok(kind),
+    }
+}
+
 /// A store for posts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum StoreKind {
     Memory,
     Redis,
     Postgres,
+}
+
+impl StoreKind {
+    pub(crate) fn not_built(self) -> Failure {
+        Failure::NotBuilt { store: self.to_string() }
+    }
 }
 
 /// A notifier.
@@ -132,6 +171,13 @@ pub fn parse_arguments() -> Workload {
 pub async fn run(workload: Workload) -> Result<(), Failure> {
     match workload {
         Workload::PostNotification(settings) => post_notification::run(&settings).await,
+        #[cfg(any(feature = "redis", feature = "postgres"))]
+        Workload::Overhead(settings) => crate::overhead::run(&settings).await,
+        #[cfg(not(any(feature = "redis", feature = "postgres")))]
+        Workload::Overhead(settings) => {
+            let store = settings.stores.first().copied().unwrap_or(StoreKind::Redis);
+            Err(store.not_built())
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Failure {
     )]
     NotBuilt {
         /// The store, which is also the name of its feature.
-        store: &'static str,
+        store: String,
     },
 
     /// The servers could not be started.

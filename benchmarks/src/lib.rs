@@ -14,8 +14,11 @@ mod cli;
 mod error;
 mod notifier;
 mod output;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+mod overhead;
 mod post_notification;
 mod posts;
+mod servers;
 mod statistics;
 
 pub use allocation::{Allocations, CountingAllocator};

@@ -28,6 +28,11 @@ impl Durations {
         let _ = self.0.record(nanoseconds);
     }
 
+    #[cfg(any(feature = "redis", feature = "postgres"))]
+    pub(crate) fn median(&self) -> Duration {
+        Duration::from_nanos(self.0.value_at_quantile(0.5))
+    }
+
     pub(crate) fn quantiles(&self) -> Quantiles {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e6;
         Quantiles { p50: rounded(at(0.5)), p99: rounded(at(0.99)) }

@@ -25,6 +25,31 @@ fn an_update_is_missed_as_well() {
 }
 
 #[test]
+#[cfg(feature = "redis")]
+fn on_redis() {
+    on_servers("redis", &["insert", "update"]);
+}
+
+#[test]
+#[cfg(all(feature = "redis", feature = "postgres"))]
+fn on_postgres() {
+    on_servers("postgres", &["insert", "update"]);
+}
+
+#[cfg(feature = "redis")]
+fn on_servers(posts: &str, variants: &[&str]) {
+    for variant in variants {
+        let stores = ["--posts", posts, "--notifier", "redis", "--variant", variant];
+        let extent = ["--rounds", "20", "--modes", "off,propagate,barrier"];
+        let shown = figures(&["run", "post-notification"], &[stores.as_slice(), &extent].concat());
+        assert_eq!([&shown["posts"], &shown["notifier"], &shown["variant"]], [posts, "redis", variant]);
+        for mode in ["off", "propagate", "barrier"] {
+            check(&shown, mode, 20);
+        }
+    }
+}
+
+#[test]
 fn a_barrier_that_times_out_fails_the_run() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let json = file.path().to_str().unwrap();

@@ -1,6 +1,8 @@
 //! How notifications travel: one file for each notifier.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use antipode::barrier::BoxFuture;
 use antipode::lineage::Lineage;
@@ -34,7 +36,7 @@ pub(crate) trait Subscription: Send {
 #[derive(Debug)]
 pub(crate) struct Notification {
     pub(crate) post: Reference,
-    /// What came along: what its publisher depended on.
+    /// What came along: what its publisher depended on, and the notification itself.
     pub(crate) lineage: Lineage,
     /// The length of the lineage's text in the message; zero without one.
     pub(crate) lineage_bytes: usize,
@@ -47,6 +49,9 @@ pub(crate) struct Notification {
 pub(crate) async fn open(kind: NotifierKind, seed: u64) -> Result<Box<dyn Notifier>, Failure> {
     match kind {
         NotifierKind::Memory => Ok(Box::new(memory::MemoryNotifier::open(seed)?)),
-        NotifierKind::Redis => Err(Failure::NotBuilt { store: "redis" }),
+        #[cfg(feature = "redis")]
+        NotifierKind::Redis => Ok(Box::new(redis::RedisNotifier::open().await?)),
+        #[cfg(not(feature = "redis"))]
+        NotifierKind::Redis => Err(crate::cli::StoreKind::Redis.not_built()),
     }
 }

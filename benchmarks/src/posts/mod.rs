@@ -2,6 +2,10 @@
 
 mod memory;
 mod post;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +75,11 @@ pub(crate) trait Posts: Send + Sync {
 pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Box<dyn Posts>, Failure> {
     match kind {
         StoreKind::Memory => Ok(Box::new(memory::MemoryPosts::open(seed)?)),
-        StoreKind::Redis => Err(Failure::NotBuilt { store: "redis" }),
-        StoreKind::Postgres => Err(Failure::NotBuilt { store: "postgres" }),
+        #[cfg(feature = "redis")]
+        StoreKind::Redis => Ok(Box::new(redis::RedisPosts::open().await?)),
+        #[cfg(feature = "postgres")]
+        StoreKind::Postgres => Ok(Box::new(postgres::PostgresPosts::open().await?)),
+        #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
+        missing => Err(missing.not_built()),
     }
 }

@@ -1,0 +1,174 @@
+//! The overhead of the Postgres shim.
+
+use std::time::Duration;
+
+use antipode::lineage::LineageScope;
+use antipode::postgres::PostgresStore;
+use antipode_docker::{PostgresNode, PostgresOptions, PostgresTopology, Proxy};
+use indicatif::ProgressBar;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use super::ROUND_TRIPS;
+use super::figures::StoreFigures;
+use super::pairs::Pairs;
+use crate::Failure;
+use crate::cli::Overhead;
+use crate::servers::postgres::{failed, version};
+
+const TABLES: &str =
+    "CREATE TABLE posts (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL);
+    CREATE TABLE bare (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)";
+/// The rows that are there from the beginning, to be updated and read.
+const ROWS: i32 = 100;
+const FILL: &str = "INSERT INTO posts (body) SELECT '' FROM generate_series(1, $1)";
+const FILL_BARE: &str = "INSERT INTO bare (body) SELECT '' FROM generate_series(1, $1)";
+const INSERT: &str = "INSERT INTO posts (body) VALUES ($1)";
+const INSERT_BARE: &str = "INSERT INTO bare (body) VALUES ($1)";
+const INSERT_BOUND: &str = "INSERT INTO posts (body, antipode_lineage) VALUES ($1, $2)";
+const UPDATE: &str = "UPDATE posts SET body = $1 WHERE id = $2";
+const UPDATE_BARE: &str = "UPDATE bare SET body = $1 WHERE id = $2";
+const SELECT: &str = "SELECT body FROM posts WHERE id = $1";
+const SELECT_LINEAGE: &str = "SELECT body, antipode_lineage FROM posts WHERE id = $1";
+
+const WRITE: &str = "be written to";
+const READ: &str = "be read";
+
+pub(crate) async fn measure(settings: &Overhead, progress: &ProgressBar) -> Result<StoreFigures, Failure> {
+    let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await?;
+    let setup = pool(&topology.primary().url()).await?;
+    sqlx::raw_sql(TABLES).execute(&setup).await.map_err(failed("make the tables"))?;
+    let store = PostgresStore::builder("posts").primary(setup.clone()).build();
+    let migrated = store.map_err(failed("be opened"))?.migrate_table("posts").await;
+    migrated.map_err(failed("migrate the table"))?;
+    for fill in [FILL, FILL_BARE] {
+        sqlx::query(fill).bind(ROWS).execute(&setup).await.map_err(failed("fill the tables"))?;
+    }
+    let version = version(&setup).await?;
+    let mut figures = StoreFigures { version, write: Vec::new(), read: Vec::new() };
+    for round_trip in ROUND_TRIPS {
+        let (primary, _near) = reached(topology.primary(), round_trip).await?;
+        let (replica, _far) = reached(topology.standby(0), round_trip).await?;
+        let distant = Distant { settings, progress, round_trip, primary, replica };
+        distant.measure(&mut figures).await?;
+    }
+    Ok(figures)
+}
+
+/// The server's address at this distance, with the proxy that makes it so.
+async fn reached(node: &PostgresNode, round_trip: Duration) -> Result<(String, Option<Proxy>), Failure> {
+    if round_trip.is_zero() {
+        return Ok((node.url(), None));
+    }
+    let proxy = Proxy::start(node.addr()).await?;
+    proxy.set_delay(round_trip / 2);
+    Ok((node.url().replace(&node.addr().to_string(), &proxy.addr().to_string()), Some(proxy)))
+}
+
+/// A pool that does not ask a connection whether it lives before it is used: that would be a further
+/// round trip on both sides, in which the shim's overhead would look smaller.
+async fn pool(url: &str) -> Result<PgPool, Failure> {
+    let pool = PgPoolOptions::new().min_connections(2).max_connections(10).test_before_acquire(false);
+    pool.connect(url).await.map_err(failed("be reached"))
+}
+
+/// Servers at one distance.
+struct Distant<'a> {
+    settings: &'a Overhead,
+    progress: &'a ProgressBar,
+    round_trip: Duration,
+    primary: String,
+    replica: String,
+}
+
+impl Distant<'_> {
+    async fn measure(&self, figures: &mut StoreFigures) -> Result<(), Failure> {
+        let (primary, replica) = (pool(&self.primary).await?, pool(&self.replica).await?);
+        let store = PostgresStore::builder("posts").primary(primary).replica("eu", replica);
+        let store = store.build().map_err(failed("be opened"))?;
+        self.writes(&store, figures).await?;
+        self.reads(&store, figures).await
+    }
+
+    fn pairs(&self, form: &'static str) -> Pairs<'_> {
+        let Self { settings, progress, round_trip, .. } = *self;
+        Pairs { form, round_trip, rounds: settings.rounds, progress }
+    }
+
+    async fn writes(&self, store: &PostgresStore, figures: &mut StoreFigures) -> Result<(), Failure> {
+        let (raw, shim) = (pool(&self.primary).await?, store.shim());
+        let body = vec![b'x'; self.settings.payload];
+        let raw_transaction = async |statement, round: Option<u32>| {
+            let mut transaction = raw.begin().await.map_err(failed(WRITE))?;
+            let write = sqlx::query(statement).bind(&body);
+            let write = if let Some(round) = round { write.bind(row(round)) } else { write };
+            write.execute(&mut *transaction).await.map_err(failed(WRITE))?;
+            transaction.commit().await.map_err(failed(WRITE))
+        };
+        let shim_transaction = async |statement, round: Option<u32>| {
+            let mut transaction = shim.begin().await.map_err(failed(WRITE))?;
+            let write = sqlx::query(statement).bind(&body);
+            let write = if let Some(round) = round { write.bind(row(round)) } else { write };
+            write.execute(&mut transaction).await.map_err(failed(WRITE))?;
+            transaction.commit().await.map_err(failed(WRITE))
+        };
+        let raw_statement = async |_| {
+            let insert = sqlx::query(INSERT_BARE).bind(&body);
+            insert.execute(&raw).await.map(drop).map_err(failed(WRITE))
+        };
+        let shim_statement = async |_| {
+            let lineage = shim.lineage().await.map_err(failed(WRITE))?;
+            let insert = sqlx::query(INSERT_BOUND).bind(&body).bind(lineage);
+            insert.execute(&shim).await.map(drop).map_err(failed(WRITE))
+        };
+        let raw_insert = async |_| raw_transaction(INSERT_BARE, None).await;
+        let shim_insert = async |_| shim_transaction(INSERT, None).await;
+        let raw_update = async |round| raw_transaction(UPDATE_BARE, Some(round)).await;
+        let shim_update = async |round| shim_transaction(UPDATE, Some(round)).await;
+        let handed_over = async |round| {
+            shim_statement(round).await?;
+            if let Some(scope) = LineageScope::current() {
+                scope.settled().await;
+            }
+            Ok(())
+        };
+        let rows = [
+            self.pairs("transaction, insert").measure(raw_insert, shim_insert).await?,
+            self.pairs("transaction, update (lineage joined)").measure(raw_update, shim_update).await?,
+            self.pairs("statement, lineage bound").measure(raw_statement, shim_statement).await?,
+            self.pairs("… and handed over at once").measure(raw_statement, handed_over).await?,
+            self.pairs("transaction for a statement").measure(raw_statement, shim_insert).await?,
+        ];
+        figures.write.extend(rows);
+        Ok(())
+    }
+
+    async fn reads(&self, store: &PostgresStore, figures: &mut StoreFigures) -> Result<(), Failure> {
+        let (raw, shim) = (pool(&self.replica).await?, store.reads());
+        let raw_read = async |round| {
+            let row = sqlx::query(SELECT).bind(row(round)).fetch_one(&raw).await;
+            row.map(drop).map_err(failed(READ))
+        };
+        let shim_read = async |round| {
+            let row = sqlx::query(SELECT_LINEAGE).bind(row(round)).fetch_one(&shim).await;
+            row.map(drop).map_err(failed(READ))
+        };
+        let handed_over = async |round| {
+            shim_read(round).await?;
+            if let Some(scope) = LineageScope::current() {
+                scope.settled().await;
+            }
+            Ok(())
+        };
+        let rows = [
+            self.pairs("select").measure(raw_read, shim_read).await?,
+            self.pairs("… and lineage handed over at once").measure(raw_read, handed_over).await?,
+        ];
+        figures.read.extend(rows);
+        Ok(())
+    }
+}
+
+fn row(round: u32) -> i32 {
+    round.cast_signed().rem_euclid(ROWS) + 1
+}

@@ -1,0 +1,6 @@
+//! How the bare drivers reach real servers: what posts, notifications and overhead share.
+
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;

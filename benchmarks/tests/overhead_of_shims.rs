@@ -1,0 +1,29 @@
+//! The overhead run measures every form at every distance, and writes what it measured.
+#![cfg(all(feature = "redis", feature = "postgres"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers may what their tests may.
+
+mod command;
+
+use serde_json::Value;
+
+#[test]
+fn every_form_at_every_distance() {
+    let shown = command::figures(&["run", "overhead", "--rounds", "10"], &[]);
+    assert_eq!(shown["rtt_ms"], serde_json::json!([0.0, 1.0]));
+    for (store, reads, writes) in [("postgres", 2, 5), ("redis", 1, 3)] {
+        for (kind, forms) in [("read", reads), ("write", writes)] {
+            let rows = shown["stores"][store][kind].as_array().unwrap();
+            let at = |rtt: f64| rows.iter().filter(|row| row["rtt_ms"] == rtt).count();
+            assert_eq!([at(0.0), at(1.0)], [forms, forms], "{store} {kind}: {shown}");
+            rows.iter().for_each(check);
+        }
+    }
+}
+
+fn check(row: &Value) {
+    let [raw, shim, ratio] = ["raw_us", "shim_us", "ratio"].map(|figure| row[figure].as_f64().unwrap());
+    assert!(raw > 0.0 && (shim / raw - ratio).abs() < 0.01, "{row}");
+    if row["rtt_ms"] == 1.0 {
+        assert!(raw >= 1_000.0, "the proxy delays: {row}");
+    }
+}

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::supervised::wait_briefly;
+use super::supervised::await_end;
 use crate::TopologyError;
 
 /// Waits for the end of the pipe, which is when the owner and all its servers have ended.
@@ -63,6 +63,6 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         self.pipe = None;
-        wait_briefly(&mut self.guard);
+        await_end(&mut self.guard);
     }
 }

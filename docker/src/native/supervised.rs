@@ -17,8 +17,9 @@ use crate::{TopologyError, wait};
 
 const SUPERVISOR: &str = include_str!("supervisor.sh");
 
-/// How long a drop waits for what it has ended; longer than the supervisor's own patience.
-const BRIEFLY: Duration = Duration::from_secs(5);
+/// How long a drop waits at most, on a machine that is too busy to end processes and to remove
+/// files; well over the supervisor's own patience. Otherwise it takes some tenths of a second.
+const DROP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A command to run under supervision.
 #[derive(Clone, Debug)]
@@ -130,13 +131,13 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         self.pipe = None;
-        wait_briefly(&mut self.supervisor);
+        await_end(&mut self.supervisor);
     }
 }
 
 /// Reaps a child that has been told to end. If it does not in time, it still ends by itself.
-pub(super) fn wait_briefly(child: &mut Child) {
-    let deadline = Instant::now() + BRIEFLY;
+pub(super) fn await_end(child: &mut Child) {
+    let deadline = Instant::now() + DROP_LIMIT;
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(2));
     }

@@ -12,6 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgDatabaseError, PgQueryResult, PgRow, PgSeverity};
 use sqlx::{Connection, Either, Execute, Executor, Postgres};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::PostgresError;
 use crate::line::{Mark, SampleError};
@@ -114,9 +115,10 @@ impl Access {
         };
         let asynchronous = sample.asynchronous;
         if asynchronous || sample.unfinished {
-            let nudged = sqlx::raw_sql(NUDGE).execute(&self.primary.pool).await;
+            let nudge = sqlx::raw_sql(NUDGE).execute(&self.primary.pool);
+            let nudged = timeout(self.limit / 2, nudge).await;
             if asynchronous {
-                nudged.ok()?;
+                nudged.ok()?.ok()?;
                 sample = self.server.line.sample_since(since).await.ok()?;
             }
         }
@@ -165,6 +167,7 @@ impl Running {
                     self.capture(connection);
                 }
             }
+            Err(_) if self.access.kind == Kind::Read && !self.rows.any() => {}
             Err(_) => self.scope.add(WriteId::unplaced(self.access.store())),
         }
     }

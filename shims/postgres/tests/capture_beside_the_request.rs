@@ -1,4 +1,5 @@
 //! Single statements return at once; what is learnt beside the request is never less than happened.
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod posts;
 

@@ -1,9 +1,10 @@
 //! The four ways to capture a position that does not cover the commit, or is never reached.
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod posts;
 
 use antipode_lineage::{Lineage, LineageScope, WriteId};
-use antipode_postgres::sqlx::postgres::PgPoolOptions;
+use antipode_postgres::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use antipode_postgres::sqlx::{self, AssertSqlSafe, Connection, Row};
 use antipode_postgres::{PostgresStore, PostgresTransaction};
 use posts::{PATIENCE, Test, execute, lsn, only, pool, posts, registry, shared, table, value};
@@ -140,10 +141,9 @@ async fn a_session_that_does_not_wait_for_flushes_is_weak_but_covered() -> Test 
     let topology = shared().await?;
     let (store, registry_) = posts(&topology).await?;
     table(&store, &registry_, "hasty").await?;
-    let hasty = PgPoolOptions::new().max_connections(4).after_connect(|connection, _| {
-        Box::pin(async { sqlx::raw_sql("SET synchronous_commit = off").execute(connection).await.map(drop) })
-    });
-    let hasty = hasty.connect(&topology.primary().url()).await?;
+    let hasty: PgConnectOptions = topology.primary().url().parse()?;
+    let hasty = hasty.options([("synchronous_commit", "off")]);
+    let hasty = PgPoolOptions::new().max_connections(4).connect_with(hasty).await?;
     let store = PostgresStore::builder("posts")
         .primary(hasty)
         .replica("eu", pool(topology.standby(0)).await?)
@@ -159,6 +159,16 @@ async fn a_session_that_does_not_wait_for_flushes_is_weak_but_covered() -> Test 
     let lineage = scope.settled().await;
     assert!(only(&lineage).position.0 >= before, "everything so far was flushed before the capture");
     assert!(lineage.is_weak(), "the acknowledgement came before the flush");
+
+    // What others committed so shows before it is flushed, too.
+    execute(store.inner(), "INSERT INTO hasty (body) VALUES ('of a legacy program')").await?;
+    let before = lsn(store.inner(), "pg_current_wal_insert_lsn").await?;
+    assert!(lsn(store.inner(), "pg_current_wal_flush_lsn").await? < before, "not flushed");
+    let scope = LineageScope::new();
+    scope.set_route(store_name(), "primary".parse()?);
+    sqlx::query("SELECT * FROM hasty").fetch_all(&store.reads().within(scope.clone())).await?;
+    let lineage = scope.settled().await;
+    assert!(only(&lineage).position.0 >= before && lineage.is_weak(), "{lineage}");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 //! Rows keep the lineage of all who wrote them, whoever writes next.
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod posts;
 

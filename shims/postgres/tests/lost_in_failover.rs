@@ -1,4 +1,5 @@
 //! A standby takes over. What it had stays visible, what it lacked is lost, and nothing else is claimed.
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod posts;
 

@@ -1,4 +1,5 @@
 //! A store that cannot keep the promise as it is set up is refused, and told what to do.
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod posts;
 

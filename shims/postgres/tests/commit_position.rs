@@ -3,17 +3,19 @@
 
 mod posts;
 
+use std::time::Duration;
+
 use antipode_lineage::{Lineage, LineageScope, WriteId};
+use antipode_postgres::PostgresStore;
 use antipode_postgres::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use antipode_postgres::sqlx::{self, AssertSqlSafe, Connection, Row};
-use antipode_postgres::{PostgresStore, PostgresTransaction};
+use antipode_postgres::sqlx::{self, AssertSqlSafe, Connection, PgConnection, Row};
 use posts::{PATIENCE, Test, execute, lsn, only, pool, posts, registry, shared, table, value};
 
 const PAGE: u64 = 8192;
 
-async fn insert_lsn(transaction: &mut PostgresTransaction) -> Test<u64> {
+async fn insert_lsn(connection: &mut PgConnection) -> Test<u64> {
     let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8 AS lsn";
-    let row = sqlx::raw_sql(sql).fetch_one(transaction.inner()).await?;
+    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
     Ok(row.try_get::<i64, _>("lsn")?.cast_unsigned())
 }
 
@@ -26,7 +28,7 @@ async fn the_position_is_that_of_the_commit_not_of_the_statements() -> Test {
         let scope = LineageScope::new();
         let mut transaction = store.shim().within(scope.clone()).begin().await?;
         sqlx::query("INSERT INTO commits (body) VALUES ('x')").execute(&mut transaction).await?;
-        let before = insert_lsn(&mut transaction).await?;
+        let before = insert_lsn(transaction.inner()).await?;
         transaction.commit().await?;
         let captured = only(&scope.lineage()).position.0;
         assert!(captured > before, "{captured} covers the commit record, which comes after {before}");
@@ -83,7 +85,7 @@ async fn a_log_that_ends_on_a_page_boundary_is_moved_on() -> Test {
         let scope = LineageScope::new();
         let mut transaction = store.shim().within(scope.clone()).begin().await?;
         sqlx::query("INSERT INTO boundaries (body) VALUES ('x')").execute(&mut transaction).await?;
-        let end = pad_to_boundary(&mut transaction).await?;
+        let end = pad_to_boundary(transaction.inner()).await?;
         transaction.commit().await?;
         let captured = only(&scope.lineage());
         assert_ne!(captured.position.0 % PAGE, 0, "captured on a boundary");
@@ -97,21 +99,74 @@ async fn a_log_that_ends_on_a_page_boundary_is_moved_on() -> Test {
     panic!("met no page boundary");
 }
 
+/// Somebody else's commit ends there.
+async fn end_on_boundary(primary: &sqlx::PgPool) -> Test<u64> {
+    for _ in 0..100 {
+        let mut transaction = primary.begin().await?;
+        pad_to_boundary(&mut transaction).await?;
+        transaction.commit().await?;
+        let end = lsn(primary, "pg_current_wal_flush_lsn").await?;
+        if end % PAGE == 0 {
+            return Ok(end);
+        }
+    }
+    panic!("met no page boundary");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_a_log_that_ends_on_a_page_boundary_moves_it_on() -> Test {
+    let topology = shared().await?;
+    let (store, registry) = posts(&topology).await?;
+    for by_reads in [false, true] {
+        let end = end_on_boundary(store.inner()).await?;
+        let scope = LineageScope::new();
+        scope.set_route(store_name(), "primary".parse()?);
+        let select = sqlx::query("SELECT 1");
+        if by_reads {
+            select.execute(&store.reads().within(scope.clone())).await?;
+        } else {
+            select.execute(&store.shim().within(scope.clone())).await?;
+        }
+        let witness = only(&scope.settled().await);
+        assert!(witness.position.0 > end, "by reads: {by_reads}");
+        registry.barrier_on(&Lineage::from(witness)).await?;
+    }
+
+    // All that the primary has, when its log ends there, is something that a standby reaches.
+    end_on_boundary(store.inner()).await?;
+    registry.barrier_on(&WriteId::unplaced(store_name()).into()).await?;
+
+    // A standby that has received up to there may wait for the rest of a record.
+    let standby = pool(topology.standby(0)).await?;
+    execute(&standby, "SELECT pg_wal_replay_pause()").await?;
+    let end = end_on_boundary(store.inner()).await?;
+    while lsn(&standby, "pg_last_wal_receive_lsn").await? < end {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let scope = LineageScope::new();
+    scope.set_route(store_name(), "eu".parse()?);
+    sqlx::query("SELECT 1").execute(&store.reads().within(scope.clone())).await?;
+    only(&scope.settled().await);
+    assert!(lsn(store.inner(), "pg_current_wal_flush_lsn").await? > end, "the primary finished it");
+    execute(&standby, "SELECT pg_wal_replay_resume()").await?;
+    Ok(())
+}
+
 /// Pads the log so that the commit's record ends on a page boundary; says where.
-async fn pad_to_boundary(transaction: &mut PostgresTransaction) -> Test<Option<u64>> {
+async fn pad_to_boundary(connection: &mut PgConnection) -> Test<Option<u64>> {
     /// The size of a commit record, and of a message's record without its content.
     const COMMIT: u64 = 40;
     let mut overhead = 64;
     for _ in 0..50 {
-        let here = insert_lsn(transaction).await?;
+        let here = insert_lsn(&mut *connection).await?;
         let rest = (2 * PAGE - here % PAGE - COMMIT) % PAGE;
         if rest == 0 {
             return Ok(Some(here + COMMIT));
         }
         let content = if rest > overhead + 8 { rest - overhead } else { rest + PAGE / 2 };
         let message = format!("SELECT pg_logical_emit_message(true, 'pad', repeat('x', {content}))::text");
-        sqlx::raw_sql(AssertSqlSafe(message)).execute(transaction.inner()).await?;
-        let written = insert_lsn(transaction).await? - here;
+        sqlx::raw_sql(AssertSqlSafe(message)).execute(&mut *connection).await?;
+        let written = insert_lsn(&mut *connection).await? - here;
         if content + overhead == rest && written != rest {
             overhead = (overhead + written).saturating_sub(rest).clamp(8, 256);
         }
@@ -128,7 +183,7 @@ async fn a_transaction_commits_durably_even_where_that_was_turned_off() -> Test 
     let mut transaction = store.shim().within(scope.clone()).begin().await?;
     sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut transaction).await?;
     sqlx::query("INSERT INTO durable (body) VALUES ('x')").execute(&mut transaction).await?;
-    let before = insert_lsn(&mut transaction).await?;
+    let before = insert_lsn(transaction.inner()).await?;
     transaction.commit().await?;
     let captured = only(&scope.lineage());
     assert!(captured.position.0 > before, "flushed with the commit");
@@ -270,7 +325,7 @@ async fn a_commit_without_an_answer_may_have_happened() -> Test {
     let mut transaction = shim.within(scope.clone()).begin().await?;
     sqlx::query("INSERT INTO unanswered (body) VALUES ('y')").execute(&mut transaction).await?;
     proxy.hang();
-    let late = tokio::time::timeout(std::time::Duration::from_millis(50), transaction.commit()).await;
+    let late = tokio::time::timeout(Duration::from_millis(50), transaction.commit()).await;
     assert!(late.is_err(), "dropped while it waits for the answer");
     assert_eq!(scope.lineage(), WriteId::unplaced(store_name()).into());
     proxy.heal();

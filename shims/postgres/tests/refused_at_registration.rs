@@ -3,9 +3,12 @@
 
 mod posts;
 
+use std::time::Duration;
+
 use antipode_barrier::{OnMissing, Registry, RegistryError, Verdict};
 use antipode_docker::{PostgresNode, PostgresOptions, PostgresTopology};
 use antipode_lineage::{Lineage, LineageScope};
+use antipode_postgres::sqlx::postgres::PgPoolOptions;
 use antipode_postgres::sqlx::{self, PgPool};
 use antipode_postgres::{PostgresError, PostgresStore};
 use posts::{Test, builder, execute, insert, pool, posts, registry, shared, table, verdict};
@@ -62,7 +65,9 @@ async fn without_the_history_a_failover_leaves_writes_indeterminate() -> Test {
     let write = insert(&store, "unknown", "kept").await?;
     all.barrier_on(&Lineage::from(write)).await?;
     let standby = pool(topology.standby(0)).await?;
-    while posts::count(&standby, "unknown", "kept").await? == 0 {}
+    while posts::count(&standby, "unknown", "kept").await? == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     topology.primary().kill().await?;
     topology.promote(0).await?;
     let app = pool_of("app", topology.standby(0)).await?;
@@ -108,9 +113,9 @@ async fn servers_in_the_wrong_place_are_refused() -> Test {
 async fn a_replica_that_is_down_does_not_keep_a_service_from_starting() -> Test {
     let topology = shared().await?;
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let gone = PgPool::connect_lazy(&format!("postgres://postgres@{closed}/postgres"))?;
-    let gone_ = sqlx::postgres::PgPoolOptions::new().acquire_timeout(std::time::Duration::from_secs(1));
-    let gone = gone_.connect_lazy_with(gone.connect_options().as_ref().clone());
+    let gone = PgPoolOptions::new()
+        .acquire_timeout(Duration::from_secs(1))
+        .connect_lazy(&format!("postgres://postgres@{closed}/postgres"))?;
     let (plain, _) = posts(&topology).await?;
     let store = PostgresStore::builder("posts")
         .primary(pool(topology.primary()).await?)

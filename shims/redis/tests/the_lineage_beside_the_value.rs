@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antipode_docker::RedisOptions;
-use antipode_lineage::{Lineage, LineageScope};
+use antipode_lineage::{Lineage, LineageScope, WriteId};
 use antipode_redis::RedisShim;
 use antipode_redis::redis::aio::{ConnectionManager, MultiplexedConnection};
 use antipode_redis::redis::{AsyncCommands, Cmd, FromRedisValue, Script, Value, cmd, pipe};
-use stage::{Stage, depending, foreign, raw};
+use stage::{Stage, depending, foreign, name, raw};
 
 /// One server is enough here.
 async fn alone() -> (Stage, MultiplexedConnection) {
@@ -77,6 +77,25 @@ async fn a_full_replacement_overwrites_and_a_partial_update_joins() {
         assert_eq!(stage.beside(key).await, if joined { 9 } else { 5 }, "{change} after {create}");
         let () = stage.run(12, change).await;
         assert_eq!(stage.beside(key).await, 12, "{change}");
+    }
+}
+
+/// What a replaced value depended on is gone with it, in whichever store it was.
+#[tokio::test]
+async fn nothing_is_left_of_what_a_replaced_value_depended_on() {
+    let (stage, _raw) = alone().await;
+    let refund = WriteId { store: name("refunds"), ..foreign(3) };
+    for replacement in
+        ["SET post b", "MSET post b", "SET post b EX 100", "SET post b KEEPTTL", "SETEX post 100 b"]
+    {
+        let () = stage.run(9, "SET post a").await;
+        let mut posts = stage.store.connection().await.unwrap().within(depending(refund));
+        let () = command(replacement).query_async(&mut posts).await.unwrap();
+        let scope = LineageScope::new();
+        let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+        let () = posts.get("post").await.unwrap();
+        let seen = scope.lineage();
+        assert!(seen.covers_write(&refund) && order(&seen) == 0, "{replacement}: {seen}");
     }
 }
 

@@ -7,7 +7,7 @@ use antipode_docker::Member;
 use antipode_lineage::{LineageScope, WriteId};
 use antipode_redis::RedisStore;
 use antipode_redis::redis::AsyncCommands;
-use stage::{Stage, barrier, client, glance, peek, placed, registry, replicas, store};
+use stage::{Stage, barrier, client, peek, placed, registry, replicas, store};
 
 /// Writes through the shim, in a scope of its own.
 async fn write(store: &RedisStore, key: &str, value: &str) -> WriteId {
@@ -108,7 +108,7 @@ async fn the_old_primary_comes_back_and_knows_nothing_of_the_new_history() {
     // Both are primaries now. Whoever still reads from the old one must not be told that it is fine.
     let stale = store(stage.topology.primary(), &[]);
     let behind = registry(&stale).await;
-    let error = glance(&behind, newer).await.unwrap_err();
+    let error = barrier(&behind, newer).await.unwrap_err();
     assert!(error.is_indeterminate(), "{error}");
 
     let lost = write(&stale, "lost", "1").await;

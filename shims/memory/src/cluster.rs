@@ -63,20 +63,14 @@ impl Cluster {
     }
 
     /// Lets time pass in every region, then looks or changes something, and wakes the waiting.
-    pub(crate) fn change<T>(
-        &self,
-        change: impl FnOnce(&mut State, Instant) -> Result<T, MemoryError>,
-    ) -> Result<T, MemoryError> {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let outcome = self.ask(change);
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
         outcome
     }
 
     /// Lets time pass in every region, then looks.
-    pub(crate) fn ask<T>(
-        &self,
-        ask: impl FnOnce(&mut State, Instant) -> Result<T, MemoryError>,
-    ) -> Result<T, MemoryError> {
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(&mut State, Instant) -> T) -> T {
         let now = Instant::now();
         let mut state = self.lock();
         state.catch_up(now);

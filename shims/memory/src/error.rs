@@ -53,7 +53,7 @@ pub enum MemoryError {
 
     /// A region is so far behind that the log has no room for another write.
     #[error(
-        "the log of memory store {store} is full: region {region} is {capacity} entries behind; heal, start or detach it"
+        "the log of memory store {store} is full: region {region} is {capacity} entries behind; heal, resume, start or detach it"
     )]
     LogFull {
         /// The store.

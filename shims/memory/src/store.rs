@@ -71,11 +71,9 @@ impl MemoryStore {
     }
 
     /// The region that is the primary now.
-    ///
-    /// # Errors
-    /// None in practice: the store always has one.
-    pub fn primary_region(&self) -> Result<ReplicaName, MemoryError> {
-        self.cluster.ask(|state, _| state.find(PRIMARY))
+    #[must_use]
+    pub fn primary_region(&self) -> ReplicaName {
+        self.cluster.ask(|state, _| state.primary)
     }
 
     /// How many operations had no lineage to record into.
@@ -110,7 +108,7 @@ impl Store for MemoryStore {
     }
 
     fn replicas(&self) -> Vec<Arc<dyn Replica>> {
-        let reading = self.cluster.ask(|state, _| Ok(self.reading(state))).unwrap_or_default();
+        let reading = self.cluster.ask(|state, _| self.reading(state));
         reading.into_iter().map(|name| self.replica(name)).collect()
     }
 }

@@ -45,7 +45,7 @@ async fn what_the_new_primary_had_not_is_lost_everywhere() {
 
     assert_eq!(after.position, lost.position, "the position is taken again");
     assert_eq!((after.epoch.history, after.epoch.term), (lost.epoch.history, lost.epoch.term + 1));
-    assert_eq!(posts.primary_region().unwrap().as_str(), "eu");
+    assert_eq!(posts.primary_region().as_str(), "eu");
     for region in ["eu", "asia"] {
         assert!(has(&posts, region, "kept") && !has(&posts, region, "lost"), "{region}");
         assert_eq!(verdict(&posts, region, kept).await, Verdict::Visible, "{region}");

@@ -80,7 +80,8 @@ async fn a_long_poll_ends_when_the_position_is_applied() {
         let posts = posts.clone();
         async move {
             let begun = Instant::now();
-            let frontiers = eu(&posts).wait(until).unwrap().await.unwrap();
+            let waited = tokio::time::timeout(10 * LAG, eu(&posts).wait(until).unwrap()).await;
+            let frontiers = waited.unwrap().unwrap();
             (frontiers.get(Shard::ONLY).unwrap().position, begun.elapsed())
         }
     };

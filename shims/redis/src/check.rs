@@ -91,7 +91,8 @@ impl Answer {
     }
 }
 
-fn refuse(server: &Server, reason: &str) -> CheckError {
+/// A store refused because of this server.
+pub(crate) fn refuse(server: &Server, reason: &str) -> CheckError {
     CheckError::new(server.store, format!("the server behind {} {reason}", server.name))
 }
 

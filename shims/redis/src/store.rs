@@ -1,13 +1,12 @@
 //! The store that is registered.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use antipode_barrier::{BoxFuture, CheckError, OnMissing, Recorder, Replica, Store};
 use antipode_lineage::{InvalidName, LineageScope, ReplicaName, StoreName};
 use redis::aio::{ConnectionLike, ConnectionManager};
-use redis::{Client, ErrorKind, RedisError, RedisResult, cmd};
-use tokio::sync::OnceCell;
+use redis::{Client, ErrorKind, RedisError, RedisResult, Value, cmd};
 
 use crate::check;
 use crate::commands::CommandTable;
@@ -55,7 +54,7 @@ struct Inner {
     recorder: Recorder,
     primary: Arc<Server>,
     replicas: Vec<Arc<Server>>,
-    commands: OnceCell<Arc<CommandTable>>,
+    commands: OnceLock<Arc<CommandTable>>,
 }
 
 /// Builds a [`RedisStore`]. Connects to nothing.
@@ -136,23 +135,34 @@ impl RedisStore {
         self.inner.recorder.missed()
     }
 
-    /// The server's commands, asked for once.
+    /// The server's commands, asked for once: when the store is registered, else at the first use of
+    /// a shim, by each connection for itself, so that none waits for another's.
     pub(crate) async fn commands(
         &self,
         connection: &mut (impl ConnectionLike + Send),
     ) -> RedisResult<Arc<CommandTable>> {
-        let fetch = async || {
-            let reply = connection.req_packed_command(&cmd("COMMAND")).await?.extract_error()?;
-            let table = CommandTable::parse(&reply).ok_or_else(|| {
-                let detail = format!("store {}: Redis 7.0 or later is needed", self.name());
-                RedisError::from((ErrorKind::UnexpectedReturnType, "COMMAND lists no commands", detail))
-            })?;
-            RedisResult::Ok(Arc::new(table))
-        };
         if let Some(table) = self.inner.commands.get() {
             return Ok(Arc::clone(table));
         }
-        self.inner.commands.get_or_try_init(fetch).await.cloned()
+        self.learn(connection.req_packed_command(&cmd("COMMAND")).await?)
+    }
+
+    fn learn(&self, commands: Value) -> RedisResult<Arc<CommandTable>> {
+        let table = CommandTable::parse(&commands.extract_error()?).ok_or_else(|| {
+            let detail = format!("store {}: Redis 7.0 or later is needed", self.name());
+            RedisError::from((ErrorKind::UnexpectedReturnType, "COMMAND lists no commands", detail))
+        })?;
+        Ok(Arc::clone(self.inner.commands.get_or_init(|| Arc::new(table))))
+    }
+
+    async fn checked(&self) -> Result<(), CheckError> {
+        let primary = &self.inner.primary;
+        check::store(primary, &self.inner.replicas).await?;
+        let commands = primary.ask(&cmd("COMMAND")).await.and_then(|commands| self.learn(commands));
+        commands.map(|_| ()).map_err(|error| {
+            check::refuse(primary, "does not list its commands: check that its ACL allows COMMAND")
+                .with_source(error)
+        })
     }
 
     fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
@@ -175,7 +185,7 @@ impl Store for RedisStore {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
-        Box::pin(async { check::store(&self.inner.primary, &self.inner.replicas).await })
+        Box::pin(self.checked())
     }
 }
 
@@ -221,7 +231,7 @@ impl RedisStoreBuilder {
             recorder: Recorder::new(store, self.on_missing),
             primary: server(primary, self.primary.ok_or(Error::NoPrimary { store })?),
             replicas,
-            commands: OnceCell::new(),
+            commands: OnceLock::new(),
         };
         Ok(RedisStore { inner: Arc::new(inner) })
     }

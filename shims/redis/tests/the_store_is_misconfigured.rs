@@ -6,6 +6,7 @@ mod stage;
 use antipode_barrier::Registry;
 use antipode_docker::{RedisOptions, RedisTopology};
 use antipode_redis::RedisStore;
+use antipode_redis::redis::{Client, cmd};
 use stage::{Stage, client, store};
 
 async fn refusal(store: &RedisStore) -> String {
@@ -44,4 +45,23 @@ async fn a_cluster_is_refused() {
     let topology = RedisTopology::start(options).await.unwrap();
     let refused = refusal(&store(topology.primary(), &[])).await;
     assert!(refused.contains("cluster, which is not supported yet"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_acl_that_hides_what_is_needed_is_refused() {
+    let stage = Stage::with(RedisOptions::default().replicas(0)).await;
+    let mut raw = stage.raw().await;
+    let url = stage.topology.primary().url();
+    for (rights, problem) in [("-info", "its ACL allows INFO"), ("-command", "its ACL allows COMMAND")] {
+        let rights = ["SETUSER", "app", "on", ">secret", "~*", "+@all", rights];
+        let () = cmd("ACL").arg(&rights).query_async(&mut raw).await.unwrap();
+        let app = Client::open(url.replace("redis://", "redis://app:secret@")).unwrap();
+        let store = RedisStore::builder("posts").primary(app).build().unwrap();
+        let refused = refusal(&store).await;
+        assert!(refused.contains(problem), "{refused}");
+        let () = cmd("ACL").arg("DELUSER").arg("app").query_async(&mut raw).await.unwrap();
+    }
+    let stranger = Client::open(url.replace("redis://", "redis://app:wrong@")).unwrap();
+    let store = RedisStore::builder("posts").primary(stranger).build().unwrap();
+    assert!(refusal(&store).await.contains("behind primary could not be asked"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{Failure, post_notification};
+use crate::{Failure, post_notification, waiters};
 
 /// Shows what goes wrong between two datastores, that a barrier prevents it, and what that costs.
 ///
@@ -36,6 +36,8 @@ pub enum Workload {
     PostNotification(PostNotification),
     /// What a shim costs compared with the bare driver, on loopback and at a distance.
     Overhead(Overhead),
+    /// What thousands of barriers that wait at one replica cost, next to polling.
+    Waiters(Waiters),
 }
 
 /// How often a notification overtakes the post that it is about, with and without a barrier.
@@ -96,6 +98,28 @@ pub struct Overhead {
     /// How large a value is, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     pub(crate) payload: usize,
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What it costs that many barriers wait at one lagging replica: probes there, time, memory; next to
+/// requests that poll the replica, as the paper's published artifact does.
+#[derive(Debug, Clone, Args)]
+pub struct Waiters {
+    /// At whose replica.
+    #[arg(long, value_name = "STORE", default_value = "memory")]
+    pub(crate) store: StoreKind,
+    /// How many wait at once.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,100,1000,10000")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) points: Vec<u32>,
+    /// How late the log arrives at the replica.
+    #[arg(long, value_name = "TIME", default_value = "150ms", value_parser = humantime::parse_duration)]
+    pub(crate) lag: Duration,
+    /// How often each number of waiters is measured.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) repeats: u32,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -171,6 +195,7 @@ pub fn parse_arguments() -> Workload {
 pub async fn run(workload: Workload) -> Result<(), Failure> {
     match workload {
         Workload::PostNotification(settings) => post_notification::run(&settings).await,
+        Workload::Waiters(settings) => waiters::run(&settings).await,
         #[cfg(any(feature = "redis", feature = "postgres"))]
         Workload::Overhead(settings) => crate::overhead::run(&settings).await,
         #[cfg(not(any(feature = "redis", feature = "postgres")))]

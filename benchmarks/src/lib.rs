@@ -20,6 +20,7 @@ mod post_notification;
 mod posts;
 mod servers;
 mod statistics;
+mod waiters;
 
 pub use allocation::{Allocations, CountingAllocator};
 pub use cli::{Workload, parse_arguments, run};

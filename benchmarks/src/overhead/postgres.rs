@@ -6,15 +6,13 @@ use antipode::lineage::LineageScope;
 use antipode::postgres::PostgresStore;
 use antipode_docker::{PostgresNode, PostgresOptions, PostgresTopology, Proxy};
 use indicatif::ProgressBar;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 
 use super::ROUND_TRIPS;
 use super::figures::StoreFigures;
 use super::pairs::Pairs;
 use crate::Failure;
 use crate::cli::Overhead;
-use crate::servers::postgres::{failed, version};
+use crate::servers::postgres::{failed, pool, version};
 
 const TABLES: &str =
     "CREATE TABLE posts (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL);
@@ -63,13 +61,6 @@ async fn reached(node: &PostgresNode, round_trip: Duration) -> Result<(String, O
     let proxy = Proxy::start(node.addr()).await?;
     proxy.set_delay(round_trip / 2);
     Ok((node.url().replace(&node.addr().to_string(), &proxy.addr().to_string()), Some(proxy)))
-}
-
-/// A pool that does not ask a connection whether it lives before it is used: that would be a further
-/// round trip on both sides, in which the shim's overhead would look smaller.
-async fn pool(url: &str) -> Result<PgPool, Failure> {
-    let pool = PgPoolOptions::new().min_connections(2).max_connections(10).test_before_acquire(false);
-    pool.connect(url).await.map_err(failed("be reached"))
 }
 
 /// Servers at one distance.

@@ -197,6 +197,12 @@ impl Outcomes {
         *kind += 1;
     }
 
+    /// All that are not visible.
+    pub(crate) fn failed(self) -> u64 {
+        let Self { visible: _, timeout, lost, unreachable, indeterminate, store_down, other } = self;
+        timeout + lost + unreachable + indeterminate + store_down + other
+    }
+
     /// Each kind with its count.
     pub(crate) fn by_kind(self) -> [(&'static str, u64); 7] {
         [

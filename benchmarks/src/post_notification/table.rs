@@ -54,7 +54,8 @@ fn table(figures: &Figures) -> String {
         Some(output::quantiles(mode.barrier.as_ref()?.barrier_wait_ms))
     });
     row("detection delay, p50 / p99 ms", &|mode| {
-        Some(output::quantiles(mode.barrier.as_ref()?.detection_ms))
+        let barrier = mode.barrier.as_ref().filter(|barrier| barrier.detection_samples > 0)?;
+        Some(output::quantiles(barrier.detection_ms))
     });
     row("lineage on the wire, p50 / max bytes", &|mode| {
         mode.wire_bytes.map(|bytes| format!("{} / {}", bytes.p50, bytes.max))
@@ -79,19 +80,22 @@ fn rate(mode: &ModeFigures) -> String {
 }
 
 fn conclusion(figures: &Figures) -> String {
-    let stale = |mode: &ModeFigures| format!("in {} of {} rounds", mode.violations, mode.reads);
     let without = figures.mode(Mode::Off).or(figures.mode(Mode::Propagate));
-    let mut text = String::new();
-    if let Some(without) = without {
-        let _ = write!(text, "The notification overtook its post {}", stale(without));
-    }
-    if let Some(mode) = figures.mode(Mode::Barrier) {
-        let (start, verb) = if text.is_empty() { ("W", "the post was missed ") } else { ("; w", "") };
-        let _ = write!(text, "{start}ith a barrier {verb}{}", stale(mode));
-        if let Some(barrier) = &mode.barrier {
-            let _ = write!(text, ", each waited {} ms", barrier.barrier_wait_ms.p50.round());
+    let without = without
+        .map(|mode| format!("Without a barrier, the notification overtook its post in {}.", of_rounds(mode)));
+    let with = figures.mode(Mode::Barrier).and_then(|mode| {
+        let barrier = mode.barrier.as_ref()?;
+        let wait = barrier.barrier_wait_ms.p50;
+        let failed = barrier.outcomes.failed();
+        let mut text = format!("With one, in {}: it waited {wait:.0} ms (p50).", of_rounds(mode));
+        if failed > 0 {
+            let _ = write!(text, " {failed} barriers did not say visible, and nothing was read behind them.");
         }
-    }
-    text.push('.');
-    text
+        Some(text)
+    });
+    without.into_iter().chain(with).collect::<Vec<_>>().join("\n")
+}
+
+fn of_rounds(mode: &ModeFigures) -> String {
+    format!("{} of {} rounds", mode.violations, mode.reads)
 }

@@ -1,4 +1,4 @@
-//! A second store for lineages that span two: a log that its one replica follows when told to.
+//! A second store for lineages that span two: logs that its one replica follows when told to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,9 +27,10 @@ impl Elsewhere {
         Ok(Arc::new(Self { name, written: log("written")?, applied: log("applied")? }))
     }
 
+    /// A write in a log of its own: no other write covers it.
     pub(crate) fn write(&self) -> WriteId {
-        let position = Position(self.written.end.fetch_add(1, Ordering::SeqCst) + 1);
-        WriteId { store: self.name, shard: Shard::ONLY, epoch: EPOCH, position }
+        let number = self.written.end.fetch_add(1, Ordering::SeqCst) + 1;
+        WriteId { store: self.name, shard: Shard(number), epoch: EPOCH, position: Position(number) }
     }
 
     /// Lets the replica apply all there is.
@@ -57,8 +58,13 @@ impl Replica for Log {
         self.name
     }
 
-    fn probe<'a>(&'a self, _shards: Shards<'a>) -> BoxFuture<'a, Result<Frontiers, ProbeError>> {
-        let end = Position(self.end.load(Ordering::SeqCst));
-        Box::pin(async move { Ok(Frontier::new(EPOCH, end).into()) })
+    fn probe<'a>(&'a self, shards: Shards<'a>) -> BoxFuture<'a, Result<Frontiers, ProbeError>> {
+        let end = self.end.load(Ordering::SeqCst);
+        let shards = match shards {
+            Shards::All => (1..=end).map(Shard).collect(),
+            Shards::Of(shards) => shards.to_vec(),
+        };
+        let at_end = move |shard| (shard, Frontier::new(EPOCH, Position(end)));
+        Box::pin(async move { Ok(shards.into_iter().map(at_end).collect()) })
     }
 }

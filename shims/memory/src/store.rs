@@ -121,24 +121,18 @@ struct MemoryReplica {
 }
 
 impl MemoryReplica {
-    /// Answers when the region has something else to say of the target than that it is pending, or
-    /// turned to another epoch.
+    /// Answers when the region has something else to say of the target than that it is pending.
     async fn frontiers(&self, until: Option<Target>) -> Result<Frontiers, ProbeError> {
-        let mut heard = None;
         let answer = self.cluster.until(|state| {
             let name = state.find(self.name.as_str())?;
             if !state.answers(name)? {
                 return Ok(Turn::Again(None));
             }
             let frontier = state.region(name)?.frontier();
-            let turned = *heard.get_or_insert(frontier.epoch) != frontier.epoch;
-            match until {
-                Some(until)
-                    if !turned && frontier.verdict(until.epoch, until.position) == Verdict::Pending =>
-                {
-                    Ok(Turn::Again(state.next_due(name)))
-                }
-                _ => Ok(Turn::Done(frontier.into())),
+            let pending = |until: Target| frontier.verdict(until.epoch, until.position) == Verdict::Pending;
+            match until.is_some_and(pending) {
+                true => Ok(Turn::Again(state.next_due(name))),
+                false => Ok(Turn::Done(frontier.into())),
             }
         });
         answer.await.map_err(ProbeError::new)

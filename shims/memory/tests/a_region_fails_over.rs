@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use antipode_barrier::{Frontier, Shards, Store, Verdict};
+use antipode_barrier::{Frontier, Shards, Store, Target, Verdict};
 use antipode_lineage::{LineageScope, Position, Shard, WriteId};
 use antipode_memory::{Lag, MemoryError, MemoryStore};
 use tokio::time::advance;
@@ -121,4 +121,21 @@ async fn a_region_that_missed_a_failover_hears_of_it_when_it_is_healed() {
     advance(LAG).await;
     assert_eq!(verdict(&posts, "asia", after).await, Verdict::Visible);
     assert_eq!(frontier(&posts, "asia").await.position, Position(kept.position.0 + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_ends_when_its_target_is_cut_off() {
+    let posts = posts();
+    posts.cut("eu").unwrap();
+    let lost = put(&posts, "lost").await;
+    let eu = posts.reading_from(["eu"]).unwrap().replicas().remove(0);
+    let until = Target { shard: lost.shard, epoch: lost.epoch, position: lost.position };
+    let waiting = eu.wait(until).unwrap();
+    let (frontiers, ()) = tokio::join!(tokio::time::timeout(10 * LAG, waiting), async {
+        tokio::time::sleep(LAG).await;
+        posts.fail_over("eu").unwrap();
+    });
+    let frontiers = frontiers.unwrap().unwrap();
+    let frontier = frontiers.get(Shard::ONLY).unwrap();
+    assert_eq!(frontier.verdict(lost.epoch, lost.position), Verdict::Lost);
 }

@@ -105,6 +105,24 @@ impl Access {
         self.recorder.store()
     }
 
+    /// Where the log stands, on the connection that wrote. If that has broken, the line tells, provided
+    /// that the server is still what it was.
+    async fn place(self, mut connection: PoolConnection<Postgres>) -> Option<Lineage> {
+        if let Ok(Ok(place)) = timeout(self.limit / 2, Place::ask(&mut connection)).await {
+            return Some(place.lineage(self.store()));
+        }
+        connection.close_on_drop();
+        drop(connection);
+        let since = self.server.line.last_mark()?;
+        self.witness(Some(since)).await
+    }
+
+    /// The same once the statement under way has ended, whichever way.
+    async fn drained(self, mut connection: PoolConnection<Postgres>) -> Option<Lineage> {
+        connection.ping().await.ok()?;
+        self.place(connection).await
+    }
+
     /// The position that reads at this server, and acknowledged writes, have reached by now.
     pub(crate) async fn witness(self, since: Option<Mark>) -> Option<Lineage> {
         let store = self.store();
@@ -186,7 +204,7 @@ impl Running {
                 drop(connection);
                 self.scope.defer(store, limit, access.witness(Some(before)));
             }
-            (Kind::Write, _) => self.scope.defer(store, limit, place(connection, store)),
+            (Kind::Write, _) => self.scope.defer(store, limit, access.place(connection)),
         }
     }
 }
@@ -202,21 +220,10 @@ impl Drop for Running {
                 drop(connection);
                 self.scope.defer(store, limit, self.access.clone().witness(self.before));
             }
-            (Kind::Write, Ok(_)) => self.scope.defer(store, limit, drained(connection, store)),
+            (Kind::Write, Ok(_)) => self.scope.defer(store, limit, self.access.clone().drained(connection)),
             (_, Err(_)) => self.scope.add(WriteId::unplaced(store)),
         }
     }
-}
-
-/// Where the log stands now, on the connection that wrote.
-async fn place(mut connection: PoolConnection<Postgres>, store: StoreName) -> Option<Lineage> {
-    Some(Place::ask(&mut connection).await.ok()?.lineage(store))
-}
-
-/// The same once the statement under way has ended, whichever way.
-async fn drained(mut connection: PoolConnection<Postgres>, store: StoreName) -> Option<Lineage> {
-    connection.ping().await.ok()?;
-    place(connection, store).await
 }
 
 /// The server may have acknowledged a write and then been replaced: the write may be lost, and no

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use sqlx::PgPool;
 use tokio::time::timeout;
 
-use crate::line::Asker;
 use crate::server::Server;
 
 /// Whether the role must be able to read the history of timelines.
@@ -102,7 +101,7 @@ pub(crate) async fn check(
             ));
         }
     }
-    let sample = primary.line.sample(Asker::Capture).await;
+    let sample = primary.line.sample().await;
     sample.map(drop).map_err(|error| {
         CheckError::new(store, "the primary does not say how far its log is flushed").with_source(error)
     })
@@ -111,7 +110,7 @@ pub(crate) async fn check(
 async fn ask(replica: &Server) -> sqlx::Result<Facts> {
     let facts = facts(&replica.pool).await?;
     // So that the first read does not have to make the connection. Probes tell if it fails.
-    let _ = replica.line.sample(Asker::Capture).await;
+    let _ = replica.line.sample().await;
     Ok(facts)
 }
 

@@ -10,12 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::access::was_refused;
 use crate::sample::{Histories, Sample, Session};
 
 /// How long a [`Mark`] says something about now.
 const FRESH: Duration = Duration::from_secs(1);
-/// A connection that kept a probe waiting this long until it gave up is not used again.
-const SUSPECT: Duration = Duration::from_millis(500);
+/// A connection that did not answer for so long, until all who waited gave up, is not used again.
+const SUSPECT: Duration = Duration::from_secs(1);
 
 type Answer = Result<(Sample, Mark), ProbeError>;
 
@@ -42,22 +43,11 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     connection: u64,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     at: Instant,
 }
 
-/// Who asks: a probe gives up on a server that does not answer, a capture on a request that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asker {
-    Probe,
-    Capture,
-}
-
-#[derive(Debug)]
-struct Request {
-    asker: Asker,
-    reply: oneshot::Sender<Answer>,
-}
+type Request = oneshot::Sender<Answer>;
 
 #[derive(Debug)]
 struct Worker {
@@ -72,15 +62,15 @@ impl Line {
     }
 
     /// A sample that began after this call.
-    pub(crate) async fn sample(&self, asker: Asker) -> Result<Sample, ProbeError> {
-        Ok(self.ask(asker).await?.0)
+    pub(crate) async fn sample(&self) -> Result<Sample, ProbeError> {
+        Ok(self.ask().await?.0)
     }
 
     /// The same; an error if another server, in another history, has come in place of the one marked.
     pub(crate) async fn sample_since(&self, since: Option<Mark>) -> Result<Sample, SampleError> {
-        let (sample, after) = self.ask(Asker::Capture).await?;
+        let (sample, after) = self.ask().await?;
         match since {
-            Some(before) if before.connection != after.connection && before.epoch != after.epoch => {
+            Some(before) if before.turned_over(&after) => {
                 Err(SampleError::TurnedOver { before: before.epoch })
             }
             _ => Ok(sample),
@@ -89,17 +79,17 @@ impl Line {
 
     /// What the last sample saw, if it was just now.
     pub(crate) fn mark(&self) -> Option<Mark> {
-        lock(&self.last).filter(|mark| mark.at.elapsed() < FRESH)
+        self.last_mark().filter(|mark| mark.at.elapsed() < FRESH)
     }
 
-    /// The history that the last sample saw, however long ago.
-    pub(crate) fn last_epoch(&self) -> Option<Epoch> {
-        lock(&self.last).map(|mark| mark.epoch)
+    /// What the last sample saw, however long ago.
+    pub(crate) fn last_mark(&self) -> Option<Mark> {
+        *lock(&self.last)
     }
 
-    async fn ask(&self, asker: Asker) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        self.submit(Request { asker, reply });
+    async fn ask(&self) -> Answer {
+        let (request, answer) = oneshot::channel();
+        self.submit(request);
         answer.await.unwrap_or_else(|_| Err(ProbeError::new("the server did not answer")))
     }
 
@@ -145,6 +135,14 @@ impl From<ProbeError> for SampleError {
     }
 }
 
+impl Mark {
+    /// Whether a later sample came from another server in another history. One connection's server may
+    /// be promoted: it keeps what it showed.
+    fn turned_over(&self, later: &Mark) -> bool {
+        self.connection != later.connection && self.epoch != later.epoch
+    }
+}
+
 struct Task {
     pool: PgPool,
     role: Role,
@@ -164,7 +162,7 @@ impl Task {
             while let Ok(next) = requests.try_recv() {
                 waiting.push(next);
             }
-            waiting.retain(|request| !request.reply.is_closed());
+            waiting.retain(|request| !request.is_closed());
             if waiting.is_empty() {
                 continue;
             }
@@ -177,7 +175,7 @@ impl Task {
                 continue;
             };
             for request in waiting {
-                let _ = request.reply.send(answer.clone());
+                let _ = request.send(answer.clone());
             }
         }
     }
@@ -186,7 +184,7 @@ impl Task {
         let reused = self.session.is_some();
         let sample = match self.try_ask().await {
             // The server, or something between, had closed the connection since.
-            Err(error) if reused && error.as_database_error().is_none() => self.try_ask().await,
+            Err(error) if reused && !was_refused(&error) => self.try_ask().await,
             sample => sample,
         };
         let sample = sample.map_err(ProbeError::new)?;
@@ -224,16 +222,11 @@ impl Task {
     }
 }
 
-/// Ends when every probe that waits has been given up, and not just now.
+/// Ends when nobody waits any more, and not just since the request ended that did.
 async fn given_up(waiting: &mut [Request]) {
     let since = Instant::now();
-    if waiting.iter().all(|request| request.asker == Asker::Capture) {
-        return std::future::pending().await;
-    }
     for request in waiting {
-        if request.asker == Asker::Probe {
-            request.reply.closed().await;
-        }
+        request.closed().await;
     }
     sleep_until(since + SUSPECT).await;
 }
@@ -241,4 +234,20 @@ async fn given_up(waiting: &mut [Request]) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while these locks are held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_another_server_in_another_history_has_turned_over() {
+        let mark =
+            |connection, term| Mark { connection, epoch: Epoch { history: 7, term }, at: Instant::now() };
+        let before = mark(1, 1);
+        assert!(!before.turned_over(&mark(1, 1)));
+        assert!(!before.turned_over(&mark(2, 1)), "the connection was made again");
+        assert!(!before.turned_over(&mark(1, 2)), "promoted");
+        assert!(before.turned_over(&mark(2, 2)));
+    }
 }

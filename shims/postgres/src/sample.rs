@@ -15,7 +15,7 @@ use crate::position::{NUDGE, epoch, is_page_boundary, parse_history, position};
 /// How long a connection may take to be made, with its handshake of several round trips.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long an answer may take until the connection counts as broken.
-const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Asked in this order: the role, the applied position, then the timeline that is received. The
 /// timeline may be newer than the position, which is sound; an older one would not be.

@@ -5,7 +5,7 @@ use antipode_barrier::{BoxFuture, Frontiers, ProbeError, Replica, Shards};
 use antipode_lineage::{ReplicaName, StoreName};
 use sqlx::PgPool;
 
-use crate::line::{Asker, Line, Role};
+use crate::line::{Line, Role};
 
 /// One server of a store: the user's pool for statements, a line of our own for positions.
 #[derive(Debug)]
@@ -38,6 +38,6 @@ impl Replica for Server {
     }
 
     fn probe<'a>(&'a self, _: Shards<'a>) -> BoxFuture<'a, Result<Frontiers, ProbeError>> {
-        Box::pin(async { Ok(self.line.sample(Asker::Probe).await?.frontier.into()) })
+        Box::pin(async { Ok(self.line.sample().await?.frontier.into()) })
     }
 }

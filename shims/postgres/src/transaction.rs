@@ -176,7 +176,7 @@ impl PostgresTransaction {
     async fn refresh(&mut self) -> sqlx::Result<()> {
         let Some(scope) = &self.scope else { return Ok(()) };
         let store = self.access.store();
-        let here = self.access.server.line.last_epoch();
+        let here = self.access.server.line.last_mark().map(|mark| mark.epoch);
         let covered = |epoch| epoch == Epoch::UNKNOWN || Some(epoch) == here;
         if self.carried.covers(&without(&scope.lineage(), covered, store)) {
             return Ok(());

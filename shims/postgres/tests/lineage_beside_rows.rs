@@ -136,6 +136,11 @@ async fn legacy_programs_neither_see_nor_break_anything() -> Test {
     assert!(stored(&legacy, "legacy", "plain").await?.is_empty());
     let cache = elsewhere("cache", 5);
     run(&store.shim(), &depending_on([cache]), "UPDATE legacy SET body = 'shim'").await?;
+    // On the shim's connections as well: there the setting is empty now, not missing.
+    for _ in 0..8 {
+        execute(store.inner(), "INSERT INTO legacy (body) VALUES ('of the pool')").await?;
+    }
+    execute(store.inner(), "DELETE FROM legacy WHERE body = 'of the pool'").await?;
     execute(&legacy, "UPDATE legacy SET body = 'plain again', antipode_lineage = NULL").await?;
     assert_eq!(stored(&legacy, "legacy", "plain again").await?, cache.into());
     let rows: Vec<(i32, String)> = sqlx::query_as("SELECT id, body FROM legacy").fetch_all(&legacy).await?;

@@ -3,11 +3,14 @@
 
 mod posts;
 
+use std::time::Duration;
+
 use antipode_barrier::{Store, Verdict};
-use antipode_docker::{Member, PostgresTopology};
+use antipode_docker::{Member, PostgresTopology, Proxy};
 use antipode_lineage::{Epoch, Lineage, LineageScope, WriteId};
-use antipode_postgres::sqlx;
-use antipode_postgres::{PostgresStore, sqlx::PgPool};
+use antipode_postgres::PostgresStore;
+use antipode_postgres::sqlx::postgres::PgPoolOptions;
+use antipode_postgres::sqlx::{self, PgPool};
 use posts::{
     PATIENCE, Test, at, count, execute, insert, lsn, only, options, pool, posts, registry, table, value,
     verdict,
@@ -56,7 +59,7 @@ async fn fail_over() -> Test<Failover> {
 async fn replayed(standby: &PgPool, write: WriteId) -> Test {
     let replayed = async {
         while lsn(standby, "pg_last_wal_replay_lsn").await? < write.position.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     };
@@ -145,7 +148,7 @@ async fn a_standby_without_a_link_claims_no_more_than_both_timelines_share() -> 
     topology.link(1).cut();
     let receiving = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
     while value::<i64>(&standby, receiving).await? > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // A process that begins only now has not seen what was received.
     let late = PostgresStore::builder("posts")
@@ -222,31 +225,35 @@ async fn a_standby_that_became_a_primary_without_a_timeline_shows_nothing() -> T
 /// for: a position of the new history would say that the write is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_acknowledged_just_before_the_failover_is_not_taken_for_one_of_the_new_history() -> Test {
-    let topology = PostgresTopology::start(options()).await?;
-    let proxy = antipode_docker::Proxy::start(topology.primary().addr()).await?;
-    let (plain, plain_registry) = posts(&topology).await?;
-    table(&plain, &plain_registry, "address").await?;
-    let url = format!("postgres://postgres@{}/postgres", proxy.addr());
-    // No connection to spare: positions are asked for together, on the connection for that.
-    let options = sqlx::postgres::PgPoolOptions::new().max_connections(1);
-    let moving = options.connect(&url).await?;
-    let store = PostgresStore::builder("posts").primary(moving).capture_limit(PATIENCE).build()?;
-    let registry = posts::registry(store.clone()).await?;
-    let scope = LineageScope::new();
-    topology.link(0).cut();
-    sqlx::query("INSERT INTO address (body) VALUES ('lost')")
-        .execute(&store.shim().within(scope.clone()))
-        .await?;
-    proxy.hang();
-    topology.primary().kill().await?;
-    topology.promote(0).await?;
-    proxy.set_target(topology.standby(0).addr());
-    proxy.reset();
-    proxy.heal();
-    let lineage = scope.settled().await;
-    println!("{lineage}");
-    if !lineage.writes().iter().any(WriteId::is_unplaced) {
-        let write = only(&lineage);
+    // Without connections to spare, positions are asked for together, on the connection for that.
+    for connections in [1, 4] {
+        let topology = PostgresTopology::start(options()).await?;
+        let proxy = Proxy::start(topology.primary().addr()).await?;
+        let (plain, plain_registry) = posts(&topology).await?;
+        table(&plain, &plain_registry, "address").await?;
+        let url = format!("postgres://postgres@{}/postgres", proxy.addr());
+        let moving = PgPoolOptions::new().min_connections(connections).max_connections(connections);
+        let moving = moving.connect(&url).await?;
+        while moving.num_idle() < connections as usize {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let store = PostgresStore::builder("posts").primary(moving).capture_limit(PATIENCE).build()?;
+        let registry = posts::registry(store.clone()).await?;
+        topology.link(0).cut();
+        // The statement's answer still comes through, that about the position does not.
+        proxy.set_delay_to_client(Duration::from_millis(150));
+        let scope = LineageScope::new();
+        let insert = sqlx::query("INSERT INTO address (body) VALUES ('lost')");
+        insert.execute(&store.shim().within(scope.clone())).await?;
+        proxy.hang();
+        topology.primary().kill().await?;
+        topology.promote(0).await?;
+        proxy.set_target(topology.standby(0).addr());
+        proxy.reset();
+        proxy.set_delay_to_client(Duration::ZERO);
+        proxy.heal();
+        let write = only(&scope.settled().await);
+        println!("{connections} connections: {write}");
         assert_ne!(write.epoch.term, 2, "no position of the new history");
         assert_ne!(verdict(&registry, write).await, Verdict::Visible);
     }

@@ -308,6 +308,17 @@ async fn a_transaction_that_is_refused_says_which_command_was() {
 }
 
 #[tokio::test]
+async fn who_waits_for_no_reply_gets_none() {
+    let mut pair = Pair::start("resp2").await;
+    for words in ["SET a 1", "GET a", "PING"] {
+        let mut silent = command(words);
+        silent.set_no_response(true);
+        pair.both(&silent, "without a response").await;
+        pair.both(&command("GET a"), "afterwards").await;
+    }
+}
+
+#[tokio::test]
 async fn scripts_are_loaded_on_demand() {
     let mut pair = Pair::start("resp2").await;
     let script = Script::new("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");

@@ -259,17 +259,19 @@ async fn everyone_served_by_a_blocking_pop_learns_where_the_element_is_from() {
     assert_eq!([one, two, three], [9, 9, 9]);
 }
 
-/// Writers replace the value by turns, and with it what it depends on: less, then more again.
+/// Writers replace the value by turns, and with it what it depends on: less, then more again. The
+/// server reads a key of this size by itself and serves others before it reads on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_is_never_seen_with_the_lineage_of_another() {
     let (stage, _raw) = alone().await;
+    let key = format!("{:>50000}", "post");
     for atomic in [false, true] {
         let write = async |order: u64| {
             let connection = raw(stage.topology.primary()).await;
             for _ in 0..400 {
                 let mut posts = stage.store.shim(connection.clone()).within(depending(foreign(order)));
                 let mut batch = pipe();
-                batch.set("post", order).set("other", order);
+                batch.set(&key, order).set("other", order);
                 if atomic {
                     batch.atomic();
                 }
@@ -283,7 +285,7 @@ async fn a_value_is_never_seen_with_the_lineage_of_another() {
                 let scope = LineageScope::new();
                 let mut posts = stage.store.shim(connection.clone()).within(scope.clone());
                 let mut batch = pipe();
-                batch.get("post");
+                batch.get(&key);
                 if atomic {
                     batch.atomic();
                 }

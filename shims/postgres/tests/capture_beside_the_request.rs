@@ -87,6 +87,9 @@ async fn a_refused_statement_adds_nothing_and_an_interrupted_one_counts() -> Tes
     assert!(scope.settled().await.is_empty());
 
     // The answer is on its way when the user gives up: the write is captured all the same.
+    while store.inner().num_idle() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     proxy.set_delay_to_client(Duration::from_millis(300));
     let insert = sqlx::query("INSERT INTO interrupted (body) VALUES ('given up')").execute(&shim);
     tokio::time::timeout(Duration::from_millis(100), insert).await.expect_err("given up");

@@ -1,5 +1,6 @@
 //! The barrier: waits until a lineage is visible.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,8 @@ use tracing::Instrument;
 use crate::error::Kind;
 use crate::registry::Registered;
 use crate::report::{Report, Route, Wait};
-use crate::store_wait::{Ended, Need};
+use crate::store_wait::{Ended, Need, StoreWait};
+use crate::watcher::Bell;
 use crate::{BarrierError, BoxFuture, Dependency, Verdict};
 
 /// What a barrier does when its deadline passes.
@@ -53,7 +55,7 @@ pub(crate) enum Subject<'a> {
 #[derive(Clone)]
 struct Options {
     deadline: Duration,
-    only: Option<SmallVec<[StoreName; 4]>>,
+    only: Option<SmallVec<[StoreName; 2]>>,
     on_timeout: OnTimeout,
 }
 
@@ -250,14 +252,23 @@ async fn wait_for(
     let (needs, skipped) = needs(registered, lineage, options);
     let mut report = Report::new(Arc::clone(registered));
     report.skip(skipped);
-    let mut open: Vec<bool> = needs.iter().map(|_| true).collect();
-    let waits = needs.iter().enumerate();
-    let mut waits: FuturesUnordered<_> =
-        waits.map(|(at, need)| async move { (at, need, need.wait(options.on_timeout).await) }).collect();
-    while let Ok(Some((at, need, ended))) = timeout_at(deadline, waits.next()).await {
+    let bell = Arc::new(Bell::new());
+    let waits = needs.iter().map(|need| StoreWait::new(need, options.on_timeout, Arc::clone(&bell)));
+    let mut waits: Vec<StoreWait<'_>> = waits.collect();
+    while !waits.is_empty() {
+        let next = poll_fn(|cx| {
+            bell.register(cx.waker());
+            let mut polled = waits.iter_mut().map(|wait| wait.poll(cx)).enumerate();
+            let ended = polled.find_map(|(at, poll)| match poll {
+                Poll::Ready(ended) => Some((at, ended)),
+                Poll::Pending => None,
+            });
+            ended.map_or(Poll::Pending, Poll::Ready)
+        });
+        let Ok((at, ended)) = timeout_at(deadline, next).await else { break };
+        let need = waits.swap_remove(at).need();
         match ended {
             Ended::Visible { replica, prevented } => {
-                open.get_mut(at).into_iter().for_each(|open| *open = false);
                 let route = u16::try_from(replica).map_or(Route::Primary, Route::Replica);
                 report.add_route(need.index, route);
                 report.add_wait(Wait { store: need.store.name, waited: started.elapsed(), prevented });
@@ -272,8 +283,7 @@ async fn wait_for(
             }
         }
     }
-    let late: Vec<&Need<'_>> =
-        needs.iter().zip(open).filter_map(|(need, open)| open.then_some(need)).collect();
+    let late: Vec<&Need<'_>> = waits.iter().map(StoreWait::need).collect();
     time_out(&late, options.on_timeout, started, &mut report)?;
     report.end(started.elapsed());
     Ok(report)

@@ -1,15 +1,16 @@
 //! One store's part of a barrier.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use antipode_lineage::{Lineage, WriteId};
-use tokio::sync::Notify;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::decision::{Decision, PrimaryView, decide};
 use crate::registry::RegisteredStore;
 use crate::watch::{Status, Wanted, verdict};
-use crate::watcher::{Seat, shards_of};
+use crate::watcher::{Bell, Seat, shards_of};
 use crate::{BoxFuture, Dependency, Frontiers, OnTimeout, Verdict};
 
 /// What a barrier needs of one store.
@@ -24,6 +25,21 @@ pub(crate) struct Need<'a> {
     pub(crate) latest: bool,
 }
 
+/// A store's wait: for the first replica that shows everything, or for what makes waiting vain. Whoever
+/// polls it sets the deadline, and is woken by the bell.
+pub(crate) struct StoreWait<'a> {
+    need: &'a Need<'a>,
+    on_timeout: OnTimeout,
+    bell: Arc<Bell>,
+    /// What is waited for, once it is known.
+    writes: Arc<[WriteId]>,
+    /// A place at every replica, once it is known what to wait for.
+    seats: SmallVec<[Seat<'a>; 2]>,
+    primary: PrimaryView,
+    question: Option<BoxFuture<'a, Answer>>,
+    prevented: bool,
+}
+
 /// How a store's wait ended.
 pub(crate) enum Ended {
     /// The replica with this index shows everything.
@@ -32,51 +48,83 @@ pub(crate) enum Ended {
     Final(Verdict, Arc<[WriteId]>),
 }
 
-impl Need<'_> {
-    /// Waits for the first replica that shows everything, or for what makes waiting vain. The caller
-    /// sets the deadline.
-    pub(crate) async fn wait(&self, on_timeout: OnTimeout) -> Ended {
-        let writes = match self.placed().await {
-            Ok(writes) => writes,
-            Err(verdict) => {
-                return Ended::Final(verdict, Arc::from([WriteId::unplaced(self.store.name)]));
-            }
+/// What the primary was asked.
+enum Answer {
+    Placed(Result<Arc<[WriteId]>, Verdict>),
+    View(PrimaryView),
+}
+
+impl<'a> StoreWait<'a> {
+    pub(crate) fn new(need: &'a Need<'a>, on_timeout: OnTimeout, bell: Arc<Bell>) -> Self {
+        let mut wait = Self {
+            need,
+            on_timeout,
+            bell,
+            writes: Arc::clone(&need.writes),
+            seats: SmallVec::new(),
+            primary: PrimaryView::Unasked,
+            question: None,
+            prevented: false,
         };
-        let bell = Arc::new(Notify::new());
-        let replicas = self.store.replicas.iter();
-        let seats: Vec<Seat<'_>> =
-            replicas.map(|watcher| watcher.join(Arc::clone(&writes), Arc::clone(&bell))).collect();
-        let mut primary = PrimaryView::Unasked;
-        let mut question: Option<BoxFuture<'_, PrimaryView>> = None;
-        let mut prevented = false;
+        if need.latest {
+            wait.question = Some(Box::pin(async { Answer::Placed(need.placed().await) }));
+        } else {
+            wait.sit();
+        }
+        wait
+    }
+
+    pub(crate) fn need(&self) -> &'a Need<'a> {
+        self.need
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            let statuses: Vec<Status> = seats.iter().map(Seat::status).collect();
-            prevented |= statuses.first() == Some(&Status::Pending);
-            match decide(&statuses, primary, on_timeout) {
-                Decision::Visible(replica) => return Ended::Visible { replica, prevented },
-                Decision::Final(verdict) => return Ended::Final(verdict, Arc::clone(&writes)),
-                Decision::AskPrimary if question.is_none() => {
-                    question = Some(Box::pin(self.ask_primary(&writes)));
+            if let Some(question) = &mut self.question
+                && let Poll::Ready(answer) = question.as_mut().poll(cx)
+            {
+                self.question = None;
+                match answer {
+                    Answer::View(view) => self.primary = view,
+                    Answer::Placed(Ok(writes)) => {
+                        self.writes = writes;
+                        self.sit();
+                    }
+                    Answer::Placed(Err(verdict)) => {
+                        let unplaced = WriteId::unplaced(self.need.store.name);
+                        return Poll::Ready(Ended::Final(verdict, Arc::from([unplaced])));
+                    }
                 }
-                Decision::AskPrimary | Decision::Wait => {}
             }
-            let answer = async {
-                match &mut question {
-                    Some(question) => question.await,
-                    None => std::future::pending().await,
+            if self.seats.is_empty() {
+                return Poll::Pending;
+            }
+            let statuses: SmallVec<[Status; 4]> = self.seats.iter().map(Seat::status).collect();
+            self.prevented |= statuses.first() == Some(&Status::Pending);
+            match decide(&statuses, self.primary, self.on_timeout) {
+                Decision::Visible(replica) => {
+                    return Poll::Ready(Ended::Visible { replica, prevented: self.prevented });
                 }
-            };
-            tokio::select! {
-                biased;
-                () = bell.notified() => {}
-                view = answer => {
-                    primary = view;
-                    question = None;
+                Decision::Final(verdict) => {
+                    return Poll::Ready(Ended::Final(verdict, Arc::clone(&self.writes)));
                 }
+                Decision::AskPrimary if self.question.is_none() => {
+                    let (need, writes) = (self.need, Arc::clone(&self.writes));
+                    self.question =
+                        Some(Box::pin(async move { Answer::View(need.ask_primary(&writes).await) }));
+                }
+                Decision::AskPrimary | Decision::Wait => return Poll::Pending,
             }
         }
     }
 
+    fn sit(&mut self) {
+        let replicas = self.need.store.replicas.iter();
+        self.seats = replicas.map(|watcher| watcher.join(&self.writes, &self.bell)).collect();
+    }
+}
+
+impl Need<'_> {
     /// The writes to wait for, with the primary's present frontier where one's place is not known.
     async fn placed(&self) -> Result<Arc<[WriteId]>, Verdict> {
         if !self.latest {

@@ -82,6 +82,8 @@ pub(crate) struct Watch<T> {
     newcomers: BTreeSet<WaiterId>,
     askers: Vec<Asker<T>>,
     begun: u64,
+    /// What the server holds a request for.
+    awaited: Option<Target>,
     pacing: Pacing,
 }
 
@@ -103,6 +105,7 @@ impl<T: Clone> Watch<T> {
             newcomers: BTreeSet::new(),
             askers: Vec::new(),
             begun: 0,
+            awaited: None,
             pacing: Pacing::new(now),
         }
     }
@@ -121,14 +124,18 @@ impl<T: Clone> Watch<T> {
         self.waiters.is_empty() && self.askers.is_empty()
     }
 
-    /// Someone begins to wait for `writes`, all of this store.
-    pub(crate) fn join(&mut self, now: Instant, token: T, writes: Arc<[WriteId]>) -> WaiterId {
+    /// Someone begins to wait for `writes`, all of this store. Says how it stands, if that is known.
+    pub(crate) fn join(&mut self, now: Instant, token: T, writes: Arc<[WriteId]>) -> (WaiterId, Status) {
         self.arrival(now);
         let id = self.next_id;
         self.next_id += 1;
+        let behind = self.is_behind_awaited(&writes);
         self.waiters.insert(id, Waiter { token, writes, status: Status::Joining, queued: None });
+        if behind && let Some((_, status)) = self.judge(id) {
+            return (id, status);
+        }
         self.newcomers.insert(id);
-        id
+        (id, Status::Joining)
     }
 
     /// Someone wants the frontiers as of a probe that begins from now on.
@@ -164,16 +171,20 @@ impl<T: Clone> Watch<T> {
         match self.pacing.due() {
             Some(due) if due > now => Step::Sleep(due),
             _ => match self.lowest() {
-                Some(target) if self.newcomers.is_empty() && self.askers.is_empty() => {
-                    Step::Await(target, self.wanted())
-                }
+                Some(target) if !self.has_questions() => Step::Await(target, self.wanted()),
                 _ => Step::Probe(self.wanted()),
             },
         }
     }
 
-    /// A probe (or a server-side wait) begins. Returns its number.
-    pub(crate) fn begin(&mut self, now: Instant) -> u64 {
+    /// Whether someone needs an answer that the one awaited may not give.
+    pub(crate) fn has_questions(&self) -> bool {
+        !self.newcomers.is_empty() || !self.askers.is_empty()
+    }
+
+    /// A probe begins, or the server holds a request until a target is applied. Returns its number.
+    pub(crate) fn begin(&mut self, now: Instant, awaited: Option<Target>) -> u64 {
+        self.awaited = awaited;
         self.pacing.begin(now);
         self.begun += 1;
         self.begun
@@ -188,6 +199,7 @@ impl<T: Clone> Watch<T> {
         answer: Frontiers,
     ) -> Changes<T> {
         self.failure = None;
+        self.awaited = None;
         let turned = self.learn(begun, answer);
         let mut due = std::mem::take(&mut self.newcomers);
         if turned {
@@ -204,6 +216,7 @@ impl<T: Clone> Watch<T> {
     /// The probe of this number failed.
     pub(crate) fn failed(&mut self, number: u64, error: ProbeError) -> Changes<T> {
         self.known = None;
+        self.awaited = None;
         self.failure = Some(error);
         self.pacing.failed();
         // What was judged by the frontiers now forgotten is judged again.
@@ -225,6 +238,17 @@ impl<T: Clone> Watch<T> {
             self.pacing.wake(now);
         }
         self.pacing.newcomer();
+    }
+
+    /// Whether the server holds a request whose answer serves these writes as well: they come after what
+    /// it is held for, which is not applied yet.
+    fn is_behind_awaited(&self, writes: &[WriteId]) -> bool {
+        let (Some((known, _)), Some(target)) = (&self.known, self.awaited) else { return false };
+        standing(known, writes).0 == Status::Pending
+            && writes.iter().all(|write| {
+                (write.shard, write.epoch) == (target.shard, target.epoch)
+                    && write.position >= target.position
+            })
     }
 
     /// Takes in an answer; says whether it is of another history than what was known, so that every

@@ -28,7 +28,7 @@ impl Simulation {
     }
 
     fn join(&mut self, name: &'static str, writes: &[WriteId]) -> WaiterId {
-        self.watch.join(self.now, name, Arc::from(writes))
+        self.watch.join(self.now, name, Arc::from(writes)).0
     }
 
     /// Advances to the next probe and answers it.
@@ -47,7 +47,7 @@ impl Simulation {
             match self.watch.next(self.now) {
                 Step::Sleep(until) => self.now = until,
                 Step::Rest => panic!("nobody waits"),
-                Step::Probe(_) | Step::Await(..) => return (self.watch.begin(self.now), self.now),
+                Step::Probe(_) | Step::Await(..) => return (self.watch.begin(self.now, None), self.now),
             }
         }
     }
@@ -179,6 +179,26 @@ fn a_server_side_wait_gets_the_least_position() {
     sim.answer(at(OLD, 1));
     let target = Target { shard: Shard::ONLY, epoch: OLD, position: Position(40) };
     assert_eq!(sim.watch.next(sim.now), Step::Await(target, Wanted::Of(vec![Shard::ONLY])));
+}
+
+#[test]
+fn who_comes_while_the_server_holds_a_request_is_served_by_it_if_it_can() {
+    let mut sim = Simulation::new();
+    sim.join("first", &[write(0, OLD, 40)]);
+    sim.answer(at(OLD, 1));
+    let target = Target { shard: Shard::ONLY, epoch: OLD, position: Position(40) };
+    let number = sim.watch.begin(sim.now, Some(target));
+    let join = |sim: &mut Simulation, writes: &[WriteId]| sim.watch.join(sim.now, "x", Arc::from(writes)).1;
+    assert_eq!(join(&mut sim, &[write(0, OLD, 40)]), Status::Pending);
+    assert_eq!(join(&mut sim, &[write(0, OLD, 50)]), Status::Pending);
+    assert!(!sim.watch.has_questions());
+    for other in [write(0, OLD, 39), write(0, OLD, 1), write(0, NEW, 60), write(1, OLD, 60)] {
+        assert_eq!(join(&mut sim, &[other]), Status::Joining, "{other}");
+        assert!(sim.watch.has_questions());
+    }
+    let reached = sim.watch.answered(sim.now, number, sim.now, at(OLD, 50)).waiters;
+    assert_eq!(reached.iter().filter(|(_, status)| *status == Status::Visible).count(), 5);
+    assert_eq!(join(&mut sim, &[write(0, OLD, 60)]), Status::Joining, "nothing is held any more");
 }
 
 #[test]

@@ -1,18 +1,22 @@
 //! The one task per replica that probes on behalf of all waiting barriers.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use antipode_lineage::{ReplicaName, Shard, StoreName, WriteId};
 use arc_swap::ArcSwapOption;
+use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::observer::{Observer, Probed};
 use crate::watch::{self, Changes, Status, Step, WaiterId, Wanted, Watch};
-use crate::{Frontiers, ProbeError, Replica, Shards, Verdict};
+use crate::{BoxFuture, Frontiers, ProbeError, Replica, Shards, Target, Verdict};
 
 /// How watchers treat their replicas.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +57,14 @@ struct State {
 #[derive(Debug)]
 struct Slot {
     status: Mutex<Status>,
-    bell: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
+/// Wakes a waiter whose status changed.
+pub(crate) type Bell = AtomicWaker;
+
 impl Slot {
-    fn new(bell: Arc<Notify>) -> Arc<Self> {
+    fn new(bell: Arc<Bell>) -> Arc<Self> {
         Arc::new(Self { status: Mutex::new(Status::Joining), bell })
     }
 
@@ -67,7 +74,7 @@ impl Slot {
 
     fn set(&self, status: Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-        self.bell.notify_one();
+        self.bell.wake();
     }
 }
 
@@ -152,10 +159,11 @@ impl Watcher {
     }
 
     /// Begins to wait for the writes; `bell` rings when the status changes.
-    pub(crate) fn join(&self, writes: Arc<[WriteId]>, bell: Arc<Notify>) -> Seat<'_> {
-        let slot = Slot::new(bell);
+    pub(crate) fn join(&self, writes: &Arc<[WriteId]>, bell: &Arc<Bell>) -> Seat<'_> {
+        let slot = Slot::new(Arc::clone(bell));
         let mut state = self.inner.lock();
-        let id = state.watch.join(Instant::now(), Arc::clone(&slot), writes);
+        let (id, status) = state.watch.join(Instant::now(), Arc::clone(&slot), Arc::clone(writes));
+        slot.set(status);
         Inner::keep_driven(&self.inner, &mut state);
         self.inner.joined.notify_one();
         Seat { inner: &self.inner, id, slot }
@@ -163,18 +171,22 @@ impl Watcher {
 
     /// The frontiers by a probe that begins after this call, which others may share.
     pub(crate) async fn ask(&self, wanted: Wanted) -> Result<Frontiers, ProbeError> {
-        let bell = Arc::new(Notify::new());
-        let asking = Asking { inner: &self.inner, slot: Slot::new(Arc::clone(&bell)) };
+        let asking = Asking { inner: &self.inner, slot: Slot::new(Arc::default()) };
         {
             let mut state = self.inner.lock();
             state.watch.ask(Instant::now(), Arc::clone(&asking.slot), wanted);
             Inner::keep_driven(&self.inner, &mut state);
             self.inner.joined.notify_one();
         }
-        while asking.slot.status() == Status::Joining {
-            bell.notified().await;
+        poll_fn(|cx| {
+            asking.slot.bell.register(cx.waker());
+            if asking.slot.status() != Status::Joining {
+                return Poll::Ready(());
+            }
             Inner::keep_driven(&self.inner, &mut self.inner.lock());
-        }
+            Poll::Pending
+        })
+        .await;
         let state = self.inner.lock();
         match (state.watch.known(), state.watch.failure()) {
             (Some((frontiers, _)), _) => Ok(frontiers.clone()),
@@ -244,30 +256,46 @@ impl Inner {
                 Step::Probe(wanted) => inner.probe(wanted).await,
                 Step::Await(target, wanted) => match inner.replica.wait(target) {
                     None => inner.probe(wanted).await,
-                    Some(wait) => {
-                        let (number, begun) = inner.begin();
-                        tokio::select! {
-                            answer = tokio::time::timeout(inner.settings.probe_limit, wait) => match answer {
-                                Ok(answer) => inner.take(number, begun, answer),
-                                // Not a failure of the server yet: it may just have nothing to say.
-                                Err(_) => inner.probe(wanted).await,
-                            },
-                            () = inner.joined.notified() => {}
-                        }
-                    }
+                    Some(wait) => inner.await_target(target, wait, wanted).await,
                 },
             }
         }
     }
 
-    fn begin(&self) -> (u64, Instant) {
+    fn begin(&self, target: Option<Target>) -> (u64, Instant) {
         let now = Instant::now();
         self.probes.fetch_add(1, Ordering::Relaxed);
-        (self.lock().watch.begin(now), now)
+        (self.lock().watch.begin(now, target), now)
+    }
+
+    /// Lets the server hold the request; those who join meanwhile end that only if its answer cannot
+    /// serve them.
+    async fn await_target(
+        &self,
+        target: Target,
+        wait: BoxFuture<'_, Result<Frontiers, ProbeError>>,
+        wanted: Wanted,
+    ) {
+        let (number, begun) = self.begin(Some(target));
+        let mut wait = pin!(tokio::time::timeout(self.settings.probe_limit, wait));
+        loop {
+            tokio::select! {
+                answer = &mut wait => return match answer {
+                    Ok(answer) => self.take(number, begun, answer),
+                    // Not a failure of the server yet: it may just have nothing to say.
+                    Err(_) => self.probe(wanted).await,
+                },
+                () = self.joined.notified() => {
+                    if self.lock().watch.has_questions() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     async fn probe(&self, wanted: Wanted) {
-        let (number, begun) = self.begin();
+        let (number, begun) = self.begin(None);
         let shards = match &wanted {
             Wanted::All => Shards::All,
             Wanted::Of(shards) => Shards::Of(shards),
@@ -325,7 +353,7 @@ impl Drop for Driven {
         state.task = None;
         let bells: Vec<_> = state.watch.tokens().map(|slot| Arc::clone(&slot.bell)).collect();
         drop(state);
-        bells.iter().for_each(|bell| bell.notify_one());
+        bells.iter().for_each(|bell| bell.wake());
     }
 }
 

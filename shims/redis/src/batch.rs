@@ -1,6 +1,6 @@
 //! One request to the server for one or more of the user's commands, and taking its replies apart.
 
-use antipode_lineage::{Lineage, StoreName};
+use antipode_lineage::{Epoch, Lineage, Position, StoreName};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value, cmd};
 
 use crate::replication::Replication;
@@ -58,10 +58,10 @@ impl Batch {
                     pipeline.add_command(treatment.sent(attached));
                     add(&mut pipeline, companions);
                 }
-                Order::Around => {
-                    add(&mut pipeline, companions.clone());
-                    pipeline.add_command(treatment.sent(attached));
+                Order::Between => {
+                    pipeline.add_command(ask()).add_command(treatment.sent(attached));
                     add(&mut pipeline, companions);
+                    pipeline.add_command(ask());
                 }
             }
             place
@@ -124,15 +124,16 @@ impl Place {
                 let is_refused = matches!(user, Value::ServerError(_)) && self.effect != Effect::Runs;
                 (user, take(self.companions)?, is_refused)
             }
-            Order::Around => {
-                let before = take(self.companions)?;
+            Order::Between => {
+                let before = place(&take(1)?);
                 let user = one(store, take(1)?)?;
-                let after = take(self.companions)?;
-                if before != after {
-                    tracing::debug!(%store, "a value changed while it was read: its lineage is taken as everything");
+                let companions = take(self.companions)?;
+                // Where nothing was written meanwhile, value and lineage belong together.
+                let after = place(&take(1)?);
+                if before.is_none() || before != after {
                     outcome.lineage.join(&Lineage::everything());
                 }
-                (user, after, false)
+                (user, companions, false)
             }
             Order::Together => {
                 let queued = take(2 + self.companions)?;
@@ -210,6 +211,12 @@ pub(crate) fn replication(reply: &Value) -> Option<Replication> {
         Value::VerbatimString { text, .. } | Value::SimpleString(text) => Replication::parse(text),
         _ => None,
     }
+}
+
+/// Where the log was, if the server counts.
+fn place(answer: &[Value]) -> Option<(Epoch, Position)> {
+    let replication = answer.first().and_then(replication)?;
+    Some((replication.epoch(), replication.position()?))
 }
 
 fn one(store: StoreName, replies: Vec<Value>) -> RedisResult<Value> {

@@ -32,7 +32,9 @@ use crate::treatment::{Attached, Effect, Treatment, Watch};
 /// - `PUBLISH` and `SUBSCRIBE` carry nothing: put a lineage in the message with
 ///   [`LineageCodec`](antipode_lineage::LineageCodec).
 /// - `MULTI` by hand is refused: use [`redis::pipe`]`().atomic()`. `WATCH` works when it goes through
-///   the same shim; until the transaction, commands and their lineage are not atomic.
+///   the same shim. Until the transaction, the shim cannot use transactions of its own: a read
+///   depends on everything unless nothing at all was written meanwhile (which only a primary that
+///   has, or had, replicas can tell), and a write is there a moment before its lineage.
 /// - A script's keys must be declared. `SORT` by external keys depends on everything.
 /// - Lineage does not follow a key into another database or server (`MOVE`, `COPY … DB`, `MIGRATE`).
 /// - A blocking pop learns the lineage just after it; a `DEL` of the key in between hides it.

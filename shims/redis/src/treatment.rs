@@ -31,8 +31,9 @@ pub(crate) enum Effect {
 pub(crate) enum Order {
     /// One after the other: what blocks cannot be part of a transaction.
     After,
-    /// Before and after, because a transaction of the shim would end the user's `WATCH`.
-    Around,
+    /// One after the other between two questions for the position, because a transaction of the shim
+    /// would end the user's `WATCH`.
+    Between,
     /// In one transaction.
     Together,
 }
@@ -137,7 +138,7 @@ impl<'a> Treatment<'a> {
 
     /// The same on a connection that watches keys.
     pub(crate) fn watched(self) -> Self {
-        let order = if self.effect == Effect::Reads { Order::Around } else { Order::After };
+        let order = if self.effect == Effect::Reads { Order::Between } else { Order::After };
         Self { order, ..self }
     }
 

@@ -11,7 +11,7 @@ use antipode_lineage::{Lineage, LineageScope, WriteId};
 use antipode_redis::RedisShim;
 use antipode_redis::redis::aio::{ConnectionManager, MultiplexedConnection};
 use antipode_redis::redis::{AsyncCommands, Cmd, FromRedisValue, Script, Value, cmd, pipe};
-use stage::{Stage, depending, foreign, name, raw};
+use stage::{PATIENCE, Stage, depending, foreign, name, raw};
 
 /// One server is enough here.
 async fn alone() -> (Stage, MultiplexedConnection) {
@@ -298,6 +298,46 @@ async fn a_value_is_never_seen_with_the_lineage_of_another() {
         };
         tokio::join!(write(5), write(9), read(), read());
     }
+}
+
+/// Between `WATCH` and the transaction the shim has no transactions of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_value_is_never_seen_with_less_than_its_lineage() {
+    let stage = Stage::with(RedisOptions::default().replicas(1)).await;
+    let key = format!("{:>50000}", "post");
+    let write = async |order: u64| {
+        let connection = raw(stage.topology.primary()).await;
+        for _ in 0..800 {
+            let mut posts = stage.store.shim(connection.clone()).within(depending(foreign(order)));
+            let () = posts.set(&key, order).await.unwrap();
+        }
+    };
+    let read = async || {
+        let mut posts = stage.store.shim(raw(stage.topology.primary()).await);
+        for _ in 0..800 {
+            let scope = LineageScope::new();
+            let watch = scope.run(cmd("WATCH").arg("other").exec_async(&mut posts)).await;
+            let value: Option<u64> = scope.run(posts.get(&key)).await.unwrap();
+            let seen = scope.lineage();
+            let covered = seen.covers_write(&foreign(value.unwrap_or_default()));
+            assert!(watch.is_ok() && (value.is_none() || covered), "{value:?} seen with {seen}");
+        }
+    };
+    tokio::join!(write(5), write(9), read(), read());
+    // When nobody writes, it is seen with no more.
+    let mut quiet = stage.store.shim(stage.raw().await);
+    let exact = async {
+        loop {
+            let scope = LineageScope::new();
+            let () = scope.run(cmd("WATCH").arg("other").exec_async(&mut quiet)).await.unwrap();
+            let () = scope.run(quiet.get(&key)).await.unwrap();
+            if !scope.lineage().has_overflowed() {
+                return order(&scope.lineage());
+            }
+        }
+    };
+    let order = tokio::time::timeout(PATIENCE, exact).await.unwrap();
+    assert!([5, 9].contains(&order));
 }
 
 /// `SORT` by other keys reads what no one can tell beforehand.

@@ -43,7 +43,7 @@ pub enum OnTimeout {
 pub struct Barrier<'a> {
     registered: &'a Arc<Registered>,
     subject: Subject<'a>,
-    options: Options,
+    options: Options<'a>,
 }
 
 #[derive(Clone)]
@@ -52,10 +52,10 @@ pub(crate) enum Subject<'a> {
     Given(&'a Lineage),
 }
 
-#[derive(Clone)]
-struct Options {
+#[derive(Clone, Copy)]
+struct Options<'a> {
     deadline: Duration,
-    only: Option<SmallVec<[StoreName; 2]>>,
+    only: Option<&'a [StoreName]>,
     on_timeout: OnTimeout,
 }
 
@@ -72,8 +72,8 @@ impl<'a> Barrier<'a> {
     }
 
     /// Waits only for these stores: those that the reads behind it use.
-    pub fn only(mut self, stores: impl IntoIterator<Item = StoreName>) -> Self {
-        self.options.only = Some(stores.into_iter().collect());
+    pub fn only(mut self, stores: &'a [StoreName]) -> Self {
+        self.options.only = Some(stores);
         self
     }
 
@@ -94,7 +94,7 @@ impl<'a> Barrier<'a> {
             Subject::Current => LineageScope::current().map(|scope| scope.lineage()).unwrap_or_default(),
         };
         let deadline = Instant::now() + self.options.deadline;
-        let (needs, _) = needs(self.registered, &lineage, &self.options);
+        let (needs, _) = needs(self.registered, &lineage, self.options);
         let mut looks: FuturesUnordered<_> = needs.iter().map(Need::look).collect();
         let mut found = Vec::new();
         while let Ok(Some(look)) = timeout_at(deadline, looks.next()).await {
@@ -127,7 +127,7 @@ impl<'a> IntoFuture for Barrier<'a> {
             (Subject::Current, None) => None,
         };
         let covered =
-            lineage.as_ref().and_then(|lineage| covered(self.registered, lineage, &self.options, started));
+            lineage.as_ref().and_then(|lineage| covered(self.registered, lineage, self.options, started));
         if let Some(report) = covered {
             return BarrierFuture::ended(self.registered, scope.as_ref(), Ok(report));
         }
@@ -179,7 +179,7 @@ impl Future for BarrierFuture<'_> {
 fn covered(
     registered: &Arc<Registered>,
     lineage: &Lineage,
-    options: &Options,
+    options: Options<'_>,
     now: Instant,
 ) -> Option<Report> {
     if lineage.has_overflowed() {
@@ -199,7 +199,11 @@ fn covered(
 }
 
 /// What has to be asked of which store, and how many writes are left out.
-fn needs<'a>(registered: &'a Registered, lineage: &Lineage, options: &Options) -> (Vec<Need<'a>>, usize) {
+fn needs<'a>(
+    registered: &'a Registered,
+    lineage: &Lineage,
+    options: Options<'_>,
+) -> (SmallVec<[Need<'a>; 1]>, usize) {
     let selected = |store: &StoreName| options.selects(*store);
     let known = registered.names().filter(selected);
     let mut skipped = lineage.writes().len();
@@ -215,46 +219,50 @@ fn needs<'a>(registered: &'a Registered, lineage: &Lineage, options: &Options) -
     (needs, skipped)
 }
 
-async fn wait(
-    registered: &Arc<Registered>,
+/// An `async fn` would hold its arguments twice while it waits.
+#[allow(clippy::manual_async_fn)]
+fn wait<'a>(
+    registered: &'a Arc<Registered>,
     scope: Option<LineageScope>,
     lineage: Option<Lineage>,
-    options: Options,
+    options: Options<'a>,
     started: Instant,
-) -> Result<Report, BarrierError> {
-    let deadline = started + options.deadline;
-    let outcome = match Place::take(registered) {
-        None => Err(BarrierError::new(Kind::TooMany, started.elapsed(), Vec::new())),
-        Some(_place) => {
-            let lineage = match (lineage, &scope) {
-                (Some(lineage), _) => lineage,
-                (None, None) => Lineage::new(),
-                // Past the deadline, what could not be captured counts as unplaced.
-                (None, Some(scope)) => {
-                    timeout_at(deadline, scope.settled()).await.unwrap_or_else(|_| scope.lineage())
-                }
-            };
-            wait_for(registered, &lineage, &options, started, deadline).await
-        }
-    };
-    tracing::Span::current().record("waited_us", started.elapsed().as_micros() as u64);
-    conclude(registered, scope.as_ref(), &outcome);
-    outcome
+) -> impl Future<Output = Result<Report, BarrierError>> + Send + 'a {
+    async move {
+        let outcome = match Place::take(registered) {
+            None => Err(BarrierError::new(Kind::TooMany, started.elapsed(), Vec::new())),
+            Some(_place) => {
+                let (needs, skipped) = match (&lineage, &scope) {
+                    (Some(lineage), _) => needs(registered, lineage, options),
+                    (None, Some(scope)) => {
+                        let settled = timeout_at(started + options.deadline, scope.settled()).await;
+                        // Past the deadline, what could not be captured counts as unplaced.
+                        needs(registered, &settled.unwrap_or_else(|_| scope.lineage()), options)
+                    }
+                    (None, None) => Default::default(),
+                };
+                wait_for(registered, &needs, skipped, options, started).await
+            }
+        };
+        tracing::Span::current().record("waited_us", started.elapsed().as_micros() as u64);
+        conclude(registered, scope.as_ref(), &outcome);
+        outcome
+    }
 }
 
 async fn wait_for(
     registered: &Arc<Registered>,
-    lineage: &Lineage,
-    options: &Options,
+    needs: &[Need<'_>],
+    skipped: usize,
+    options: Options<'_>,
     started: Instant,
-    deadline: Instant,
 ) -> Result<Report, BarrierError> {
-    let (needs, skipped) = needs(registered, lineage, options);
+    let deadline = started + options.deadline;
     let mut report = Report::new(Arc::clone(registered));
     report.skip(skipped);
     let bell = Arc::new(Bell::new());
     let waits = needs.iter().map(|need| StoreWait::new(need, options.on_timeout, Arc::clone(&bell)));
-    let mut waits: Vec<StoreWait<'_>> = waits.collect();
+    let mut waits: SmallVec<[StoreWait<'_>; 1]> = waits.collect();
     while !waits.is_empty() {
         let next = poll_fn(|cx| {
             bell.register(cx.waker());
@@ -349,8 +357,8 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Options {
+impl Options<'_> {
     fn selects(&self, store: StoreName) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(&store))
+        self.only.is_none_or(|only| only.contains(&store))
     }
 }

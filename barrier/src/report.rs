@@ -14,7 +14,7 @@ use crate::registry::Registered;
 pub struct Report {
     registered: Arc<Registered>,
     /// Per store of the lineage: its index, and the index of the replica.
-    routes: SmallVec<[(u16, Route); 16]>,
+    routes: SmallVec<[(u16, Route); 8]>,
     waits: Vec<Wait>,
     waited: Duration,
     skipped: usize,

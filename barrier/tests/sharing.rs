@@ -44,7 +44,7 @@ async fn a_visible_lineage_costs_no_probe_until_the_answer_is_old() {
     }
     let mut lineage = posts.lineage(60);
     lineage.add(behind.at(60));
-    registry.barrier_on(&lineage).only([posts.name]).await.unwrap();
+    registry.barrier_on(&lineage).only(&[posts.name]).await.unwrap();
     assert_eq!(posts.replicas[0].probes(), probes);
     sleep(Duration::from_secs(1)).await;
     registry.barrier_on(&posts.lineage(60)).await.unwrap();

@@ -170,7 +170,7 @@ async fn only_the_selected_and_registered_stores_are_waited_for() {
     let registry = registry([&posts, &users]).await;
     let foreign = SimStore::new("foreign", &[]);
     let lineage: Lineage = [posts.at(5), users.at(7), foreign.at(1)].into_iter().collect();
-    let report = registry.barrier_on(&lineage).only([posts.name]).await.unwrap();
+    let report = registry.barrier_on(&lineage).only(&[posts.name]).await.unwrap();
     assert_eq!((report.skipped(), report.route(users.name)), (2, None));
 }
 

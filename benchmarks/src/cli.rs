@@ -10,8 +10,8 @@ use crate::{Failure, post_notification, waiters};
 
 /// Shows what goes wrong between two datastores, that a barrier prevents it, and what that costs.
 ///
-/// Without arguments: `antipode run post-notification` on the embedded store, which needs no server and
-/// takes a few seconds.
+/// Without arguments: `antipode run post-notification --modes off,barrier` on the embedded store, which
+/// needs no server and takes a few seconds.
 #[derive(Debug, Parser)]
 #[command(name = "antipode", version, max_term_width = 100)]
 struct Command {
@@ -72,7 +72,7 @@ pub struct PostNotification {
     #[arg(long, default_value = "insert")]
     pub(crate) variant: Variant,
     /// off: no lineage. propagate: shims and lineage, no barrier. barrier: a barrier before the read.
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',', default_value = "off,barrier")]
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', default_value = "off,propagate,barrier")]
     pub(crate) modes: Vec<Mode>,
     /// How long a barrier may take.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
@@ -124,6 +124,9 @@ pub struct Waiters {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
+
+/// What is run without arguments.
+const DEFAULT: [&str; 5] = ["antipode", "run", "post-notification", "--modes", "off,barrier"];
 
 /// The stores that have a driver to compare with.
 const DRIVERS: &str = "redis,postgres";
@@ -179,8 +182,7 @@ impl Mode {
 #[must_use]
 pub fn parse_arguments() -> Workload {
     let command = Command::parse();
-    let action =
-        command.action.or_else(|| Command::parse_from(["antipode", "run", "post-notification"]).action);
+    let action = command.action.or_else(|| Command::parse_from(DEFAULT).action);
     match action {
         Some(Action::Run { workload }) => workload,
         // The line above has a workload.

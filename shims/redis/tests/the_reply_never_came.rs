@@ -44,7 +44,7 @@ async fn a_write_of_unknown_outcome_is_waited_for() {
     let error = writing.await.unwrap().unwrap_err();
     assert!(error.is_io_error() || error.is_connection_dropped(), "{error}");
     assert!(unplaced(&scope), "{:?}", scope.lineage());
-    registry.barrier_on(&scope.lineage()).only([name("posts")]).await.unwrap();
+    registry.barrier_on(&scope.lineage()).only(&[name("posts")]).await.unwrap();
     let post: Option<String> = peek(stage.topology.replica(0), "post").await;
     assert_eq!(post.as_deref(), Some("hello"));
 }

@@ -54,7 +54,7 @@ impl Access {
         let scope = self.recorder.scope();
         Box::pin(try_stream! {
             let Some(scope) = scope.map_err(|error| PostgresError::from(error).into_driver())? else {
-                let mut connection = self.server.pool.acquire().await?;
+                let mut connection = self.server.acquire().await?;
                 let mut items = connection.fetch_many(query);
                 while let Some(item) = items.try_next().await? {
                     yield item;
@@ -172,7 +172,11 @@ struct Running {
 impl Running {
     async fn begin(access: Access, scope: LineageScope) -> sqlx::Result<Self> {
         let before = access.server.line.mark();
-        let connection = Some(access.server.pool.acquire().await?);
+        if before.is_none() && access.server.is_short_of_connections() {
+            // The statements that follow can then share their captures.
+            access.server.line.refresh_mark();
+        }
+        let connection = Some(access.server.acquire().await?);
         Ok(Self { access, scope, before, connection, rows: Rows::default() })
     }
 
@@ -200,7 +204,7 @@ impl Running {
                 self.scope.defer(store, limit, access.witness(since));
             }
             // Others wait for a connection: theirs comes first. One sample serves all who are done.
-            (Kind::Write, Some(before)) if access.server.pool.num_idle() == 0 => {
+            (Kind::Write, Some(before)) if access.server.is_short_of_connections() => {
                 drop(connection);
                 self.scope.defer(store, limit, access.witness(Some(before)));
             }

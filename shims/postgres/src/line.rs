@@ -47,7 +47,12 @@ pub(crate) struct Mark {
     at: Instant,
 }
 
-type Request = oneshot::Sender<Answer>;
+#[derive(Debug)]
+enum Request {
+    Sample(oneshot::Sender<Answer>),
+    /// Only the mark is wanted.
+    Mark,
+}
 
 #[derive(Debug)]
 struct Worker {
@@ -77,6 +82,11 @@ impl Line {
         }
     }
 
+    /// Has the mark refreshed, beside the caller.
+    pub(crate) fn refresh_mark(&self) {
+        self.submit(Request::Mark);
+    }
+
     /// What the last sample saw, if it was just now.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.last_mark().filter(|mark| mark.at.elapsed() < FRESH)
@@ -88,8 +98,8 @@ impl Line {
     }
 
     async fn ask(&self) -> Answer {
-        let (request, answer) = oneshot::channel();
-        self.submit(request);
+        let (reply, answer) = oneshot::channel();
+        self.submit(Request::Sample(reply));
         answer.await.unwrap_or_else(|_| Err(ProbeError::new("the server did not answer")))
     }
 
@@ -135,6 +145,12 @@ impl From<ProbeError> for SampleError {
     }
 }
 
+impl Request {
+    fn is_gone(&self) -> bool {
+        matches!(self, Request::Sample(reply) if reply.is_closed())
+    }
+}
+
 impl Mark {
     /// Whether a later sample came from another server in another history. One connection's server may
     /// be promoted: it keeps what it showed.
@@ -162,7 +178,7 @@ impl Task {
             while let Ok(next) = requests.try_recv() {
                 waiting.push(next);
             }
-            waiting.retain(|request| !request.is_closed());
+            waiting.retain(|request| !request.is_gone());
             if waiting.is_empty() {
                 continue;
             }
@@ -175,7 +191,9 @@ impl Task {
                 continue;
             };
             for request in waiting {
-                let _ = request.send(answer.clone());
+                if let Request::Sample(reply) = request {
+                    let _ = reply.send(answer.clone());
+                }
             }
         }
     }
@@ -226,7 +244,9 @@ impl Task {
 async fn given_up(waiting: &mut [Request]) {
     let since = Instant::now();
     for request in waiting {
-        request.closed().await;
+        if let Request::Sample(reply) = request {
+            reply.closed().await;
+        }
     }
     sleep_until(since + SUSPECT).await;
 }

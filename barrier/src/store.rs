@@ -28,7 +28,8 @@ pub trait Store: Send + Sync + 'static {
     /// whichever is fresh first. A process that reads from the primary lists the primary.
     fn replicas(&self) -> Vec<Arc<dyn Replica>>;
 
-    /// Checks, when the store is registered, that its configuration can keep the promise.
+    /// Checks, when the store is registered, that its configuration can keep the promise. A replica that
+    /// is down may come back, and should not keep a service from starting; the primary must answer.
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
         Box::pin(async { Ok(()) })
     }

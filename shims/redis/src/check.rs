@@ -17,14 +17,27 @@ struct Answer {
     replication: Replication,
 }
 
-/// Checks a store's servers.
+/// Checks a store's servers. A replica that cannot be reached does not keep a service from starting;
+/// the primary must answer.
 pub(crate) async fn store(primary: &Server, replicas: &[Arc<Server>]) -> Result<(), CheckError> {
     let leader = ask(primary).await?;
     if leader.replication.role != Role::Primary {
         return Err(refuse(primary, "is a replica: give `.primary(..)` the server that takes writes"));
     }
     for replica in replicas {
-        let follower = ask(replica).await?;
+        let follower = match ask(replica).await {
+            Ok(follower) => follower,
+            Err(error) if is_unreachable(&error) => {
+                tracing::warn!(
+                    store = %replica.store,
+                    replica = %replica.name,
+                    %error,
+                    "replica could not be checked"
+                );
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if follower.replication.role == Role::Primary {
             if follower.field("run_id") != leader.field("run_id") {
                 return Err(refuse(
@@ -76,6 +89,12 @@ async fn ask(server: &Server) -> Result<Answer, CheckError> {
         );
     }
     Ok(answer)
+}
+
+/// Whether the server did not answer at all.
+fn is_unreachable(error: &CheckError) -> bool {
+    let cause = error.source.as_ref().and_then(|source| source.downcast_ref::<redis::RedisError>());
+    cause.is_some_and(|cause| cause.is_io_error() || cause.is_timeout() || cause.is_connection_dropped())
 }
 
 /// Whether replicas of this version say exactly what they have applied.

@@ -40,7 +40,9 @@ async fn a_store_that_cannot_keep_the_promise_is_refused() {
     }
     Registry::builder().store(stage.store.clone()).build().await.unwrap();
     topology.replica(1).kill().await.unwrap();
-    assert!(refusal(&stage.store).await.contains("behind replica-1 could not be asked"));
+    Registry::builder().store(stage.store.clone()).build().await.unwrap();
+    topology.primary().kill().await.unwrap();
+    assert!(refusal(&stage.store).await.contains("behind primary could not be asked"));
 }
 
 #[tokio::test]
@@ -68,4 +70,11 @@ async fn an_acl_that_hides_what_is_needed_is_refused() {
     let stranger = Client::open(url.replace("redis://", "redis://app:wrong@")).unwrap();
     let store = RedisStore::builder("posts").primary(stranger).build().unwrap();
     assert!(refusal(&store).await.contains("behind primary could not be asked"));
+    let stranger = Client::open(url.replace("redis://", "redis://app:wrong@")).unwrap();
+    let store = RedisStore::builder("posts").primary(client(stage.topology.primary()));
+    let store = store.replica("eu", stranger).build().unwrap();
+    assert!(
+        refusal(&store).await.contains("behind eu could not be asked"),
+        "an answer that says no is no outage"
+    );
 }

@@ -211,9 +211,11 @@ fn needs<'a>(
         let (index, store) = registered.find(name)?;
         let held = lineage.of_store(name);
         skipped -= held.len();
-        let latest = lineage.has_overflowed() || held.iter().any(WriteId::is_unplaced);
         let writes: Arc<[WriteId]> = held.iter().copied().filter(|write| !write.is_unplaced()).collect();
-        (latest || !writes.is_empty()).then_some(Need { index, store, writes, latest })
+        let latest = lineage.has_overflowed() || writes.len() < held.len();
+        let unplaced = || held.iter().copied().filter(WriteId::is_unplaced).collect();
+        let unplaced = latest.then(unplaced);
+        (latest || !writes.is_empty()).then_some(Need { index, store, writes, unplaced })
     });
     let needs = needs.collect();
     (needs, skipped)

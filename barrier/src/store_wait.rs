@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use antipode_lineage::{Lineage, WriteId};
+use antipode_lineage::{Epoch, Lineage, WriteId};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -20,9 +20,9 @@ pub(crate) struct Need<'a> {
     pub(crate) store: &'a RegisteredStore,
     /// The placed writes.
     pub(crate) writes: Arc<[WriteId]>,
-    /// Whether a write without a known place, or an overflowed lineage, makes the primary's present
+    /// The unplaced writes, if there are any: they, or an overflowed lineage, make the primary's present
     /// frontier the thing to wait for.
-    pub(crate) latest: bool,
+    pub(crate) unplaced: Option<Arc<[WriteId]>>,
 }
 
 /// A store's wait: for the first replica that shows everything, or for what makes waiting vain. Whoever
@@ -50,7 +50,8 @@ pub(crate) enum Ended {
 
 /// What the primary was asked.
 enum Answer {
-    Placed(Result<Arc<[WriteId]>, Verdict>),
+    /// What to wait for, or an unplaced write of a history that has ended.
+    Placed(Result<Arc<[WriteId]>, WriteId>),
     View(PrimaryView),
 }
 
@@ -66,7 +67,7 @@ impl<'a> StoreWait<'a> {
             question: None,
             prevented: false,
         };
-        if need.latest {
+        if need.unplaced.is_some() {
             wait.question = Some(Box::pin(async { Answer::Placed(need.placed().await) }));
         } else {
             wait.sit();
@@ -90,9 +91,8 @@ impl<'a> StoreWait<'a> {
                         self.writes = writes;
                         self.sit();
                     }
-                    Answer::Placed(Err(verdict)) => {
-                        let unplaced = WriteId::unplaced(self.need.store.name);
-                        return Poll::Ready(Ended::Final(verdict, Arc::from([unplaced])));
+                    Answer::Placed(Err(write)) => {
+                        return Poll::Ready(Ended::Final(Verdict::Indeterminate, Arc::from([write])));
                     }
                 }
             }
@@ -126,18 +126,24 @@ impl<'a> StoreWait<'a> {
 
 impl Need<'_> {
     /// The writes to wait for, with the primary's present frontier where one's place is not known.
-    async fn placed(&self) -> Result<Arc<[WriteId]>, Verdict> {
-        if !self.latest {
-            return Ok(Arc::clone(&self.writes));
-        }
-        let primary = self.store.primary.as_ref().ok_or(Verdict::Indeterminate)?;
+    async fn placed(&self) -> Result<Arc<[WriteId]>, WriteId> {
+        let Some(unplaced) = &self.unplaced else { return Ok(Arc::clone(&self.writes)) };
+        let store = self.store.name;
+        let primary = self.store.primary.as_ref().ok_or(WriteId::unplaced(store))?;
         let frontiers = loop {
             // A failed probe is followed by the next at the watcher's pace.
             if let Ok(frontiers) = primary.ask(Wanted::All).await {
                 break frontiers;
             }
         };
-        let store = self.store.name;
+        // Since then a failover may have cut off the write: its place would tell, but nobody knows it.
+        let turned = |write: &&WriteId| {
+            let present = frontiers.get(write.shard).map(|frontier| frontier.epoch);
+            write.epoch != Epoch::UNKNOWN && present != Some(write.epoch)
+        };
+        if let Some(write) = unplaced.iter().find(turned) {
+            return Err(*write);
+        }
         let present = frontiers.iter().map(|(shard, frontier)| WriteId {
             store,
             shard,
@@ -162,6 +168,10 @@ impl Need<'_> {
     /// Whether the primary, when it was last asked, showed everything. Writes without a known place
     /// are those that it holds.
     pub(crate) fn primary_showed(&self) -> bool {
+        let lost_track = |write: &WriteId| write.epoch != Epoch::UNKNOWN;
+        if self.unplaced.iter().flat_map(|unplaced| unplaced.iter()).any(lost_track) {
+            return false;
+        }
         self.store.primary.as_ref().is_some_and(|primary| primary.showed(&self.writes))
     }
 
@@ -172,9 +182,9 @@ impl Need<'_> {
 
     /// The writes that the preferred replica does not show.
     pub(crate) fn unseen(&self) -> impl Iterator<Item = Dependency> + '_ {
-        let latest = self.latest.then(|| WriteId::unplaced(self.store.name));
+        let unplaced = self.unplaced.is_some().then(|| WriteId::unplaced(self.store.name));
         let replica = self.store.replicas.first();
-        self.writes.iter().copied().chain(latest).filter_map(move |write| {
+        self.writes.iter().copied().chain(unplaced).filter_map(move |write| {
             let verdict = match replica?.last_verdict(&write) {
                 None | Some(Verdict::Indeterminate) => Verdict::Pending,
                 Some(verdict) => verdict,
@@ -209,8 +219,9 @@ impl Need<'_> {
 
     /// What every replica and the primary say now of each write.
     pub(crate) async fn look(&self) -> Vec<Dependency> {
-        let Ok(writes) = self.placed().await else {
-            return self.condemned(Verdict::Indeterminate, &[WriteId::unplaced(self.store.name)]);
+        let writes = match self.placed().await {
+            Ok(writes) => writes,
+            Err(write) => return self.condemned(Verdict::Indeterminate, &[write]),
         };
         let asked = self.store.replicas.iter().map(|watcher| watcher.ask(shards_of(&writes)));
         let (answers, primary) =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antipode_barrier::{Ancestor, Frontier, OnTimeout, Verdict};
-use antipode_lineage::{Epoch, Lineage, LineageScope, Position, WriteId};
+use antipode_lineage::{Epoch, Lineage, LineageScope, Position, Shard, WriteId};
 use simulated::{Answer, EPOCH, SimReplica, SimStore, registry};
 use tokio::time::{Instant, sleep};
 
@@ -140,6 +140,25 @@ async fn an_unplaced_write_waits_for_all_that_the_primary_holds() {
         posts.replicas[0].apply(100);
         registry.barrier_on(&lineage).deadline(LAG).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unplaced_write_of_a_history_that_ended_is_nobodys_to_vouch_for() {
+    let posts = SimStore::new("posts", &[100]);
+    let registry = registry([&posts]).await;
+    let lineage: Lineage =
+        [WriteId::unplaced_in(posts.name, Shard::ONLY, EPOCH), posts.at(3)].into_iter().collect();
+    registry.barrier_on(&lineage).deadline(LAG).await.unwrap();
+    let ancestry = [Ancestor { epoch: EPOCH, end: Position(55) }];
+    let promoted = Frontier::new(Epoch { term: 2, ..EPOCH }, Position(99)).with_ancestry(ancestry);
+    posts.primary().set(Answer::Frontier(promoted.clone()));
+    posts.replicas[0].set(Answer::Frontier(promoted));
+    for policy in [OnTimeout::Fail, OnTimeout::Primary] {
+        let error = registry.barrier_on(&lineage).on_timeout(policy).await.unwrap_err();
+        assert!(error.is_indeterminate(), "{error}");
+    }
+    let look = registry.barrier_on(&lineage).probe().await;
+    assert_eq!(look[0].verdict, Verdict::Indeterminate);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 fn on_the_embedded_store() {
     let shown = figures(&["run", "post-notification", "--rounds", "20"], &[]);
     assert_eq!(shown["lag_ms"], 150.0);
-    assert_eq!(shown["modes"].get("propagate"), None, "not asked for");
+    check(&shown, "propagate", 20);
     check(&shown, "off", 20);
     check(&shown, "barrier", 20);
 }

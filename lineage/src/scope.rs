@@ -58,7 +58,8 @@ struct State {
 
 #[derive(Debug, Clone)]
 struct Capture {
-    store: StoreName,
+    /// What stands for it until it is in, and if it fails.
+    fallback: WriteId,
     outcome: watch::Receiver<Option<Lineage>>,
     _task: Arc<AbortOnDrop>,
 }
@@ -92,7 +93,7 @@ impl LineageScope {
 
     /// What the request depends on now.
     ///
-    /// A capture still under way (see [`defer`](LineageScope::defer)) counts as an
+    /// A capture still under way (see [`defer`](LineageScope::defer)) counts as its fallback, an
     /// [unplaced write](WriteId::unplaced): sound, but a barrier on it waits for more than it
     /// must. Where the lineage leaves the process, prefer [`settled`](LineageScope::settled).
     #[must_use]
@@ -100,7 +101,7 @@ impl LineageScope {
         let mut state = self.lock();
         state.collect();
         let mut lineage = state.lineage.clone();
-        lineage.extend(state.captures.iter().map(|capture| WriteId::unplaced(capture.store)));
+        lineage.extend(state.captures.iter().map(|capture| capture.fallback));
         lineage
     }
 
@@ -144,17 +145,17 @@ impl LineageScope {
         self.lock().lineage.mark_weak();
     }
 
-    /// Lets a capture of positions in `store` run beside the request, for at most `limit`.
+    /// Lets a capture of positions run beside the request, for at most `limit`.
     ///
     /// A position sampled at any time after a write's acknowledgement covers the write, so the
     /// request may go on at once; only [handing the lineage over](LineageScope::settled) waits. If
-    /// the capture yields `None`, fails, or takes longer, an
-    /// [unplaced write](WriteId::unplaced) stands for it. It is cancelled when the scope and its
+    /// the capture yields `None`, fails, or takes longer, the
+    /// `fallback` stands for it: an [unplaced write](WriteId::unplaced_in). It is cancelled when the scope and its
     /// forks are gone.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn defer<F>(&self, store: StoreName, limit: Duration, capture: F)
+    pub fn defer<F>(&self, fallback: WriteId, limit: Duration, capture: F)
     where
         F: Future<Output = Option<Lineage>> + Send + 'static,
     {
@@ -165,7 +166,7 @@ impl LineageScope {
             }
         });
         let _task = Arc::new(AbortOnDrop(task.abort_handle()));
-        self.lock().captures.push(Capture { store, outcome, _task });
+        self.lock().captures.push(Capture { fallback, outcome, _task });
     }
 
     /// A scope of its own that begins with what this one depends on.
@@ -228,7 +229,7 @@ impl State {
             let ended = capture.outcome.has_changed().is_err();
             match capture.outcome.borrow().as_ref() {
                 Some(outcome) => lineage.join(outcome),
-                None if ended => lineage.add(WriteId::unplaced(capture.store)),
+                None if ended => lineage.add(capture.fallback),
                 None => return true,
             }
             false
@@ -316,7 +317,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deferred_capture_is_never_silently_less() {
         let request = LineageScope::new();
-        request.defer(store(), LIMIT, async {
+        request.defer(WriteId::unplaced(store()), LIMIT, async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some(at(7).into())
         });
@@ -330,9 +331,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_or_slow_capture_leaves_an_unplaced_write() {
         let request = LineageScope::new();
-        request.defer(store(), LIMIT, async { None });
-        request.defer(store(), LIMIT, std::future::pending());
-        request.defer(store(), LIMIT, async { panic!("a capture may fail in any way") });
+        request.defer(WriteId::unplaced(store()), LIMIT, async { None });
+        request.defer(WriteId::unplaced(store()), LIMIT, std::future::pending());
+        request.defer(WriteId::unplaced(store()), LIMIT, async { panic!("a capture may fail in any way") });
         let settled = tokio::time::timeout(LIMIT * 2, request.settled()).await.unwrap();
         assert_eq!(settled, WriteId::unplaced(store()).into());
     }
@@ -341,7 +342,7 @@ mod tests {
     async fn a_capture_ends_with_its_scope() {
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
         let request = LineageScope::new();
-        request.defer(store(), LIMIT * 1000, async move {
+        request.defer(WriteId::unplaced(store()), LIMIT * 1000, async move {
             let _alive = alive;
             std::future::pending().await
         });

@@ -52,7 +52,7 @@ impl fmt::Display for Epoch {
 pub struct Position(pub u64);
 
 impl Position {
-    /// The position of a write whose place is unknown (see [`WriteId::unplaced`]).
+    /// The position of a write whose place is unknown (see [`WriteId::unplaced`]); no log gets there.
     pub const UNKNOWN: Position = Position(u64::MAX);
 }
 
@@ -78,16 +78,25 @@ pub struct WriteId {
 impl WriteId {
     /// A write to `store` that happened but whose position could not be learnt (the connection
     /// broke between write and capture). A barrier takes it as "everything the store's primary
-    /// holds when asked", which covers the write wherever it stands.
+    /// holds when asked", which covers the write wherever it stands, unless a failover lost it
+    /// meanwhile. Where the history is known, use [`unplaced_in`](WriteId::unplaced_in).
     #[must_use]
     pub fn unplaced(store: StoreName) -> Self {
-        Self { store, shard: Shard::ONLY, epoch: Epoch::UNKNOWN, position: Position::UNKNOWN }
+        Self::unplaced_in(store, Shard::ONLY, Epoch::UNKNOWN)
     }
 
-    /// Whether this is [`WriteId::unplaced`].
+    /// A write whose position could not be learnt, but that was acknowledged in this history or a
+    /// later one. A barrier takes it as "everything the primary holds when asked" as long as the
+    /// primary is still in this history. After that nobody knows whether the write survived.
+    #[must_use]
+    pub fn unplaced_in(store: StoreName, shard: Shard, epoch: Epoch) -> Self {
+        Self { store, shard, epoch, position: Position::UNKNOWN }
+    }
+
+    /// Whether the position could not be learnt.
     #[must_use]
     pub fn is_unplaced(&self) -> bool {
-        self.epoch == Epoch::UNKNOWN
+        self.position == Position::UNKNOWN || self.epoch == Epoch::UNKNOWN
     }
 
     /// The part that a lineage keeps one position for.
@@ -98,8 +107,11 @@ impl WriteId {
 
 impl fmt::Display for WriteId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_unplaced() {
+        if self.epoch == Epoch::UNKNOWN {
             return write!(f, "{}@?", self.store);
+        }
+        if self.is_unplaced() {
+            return write!(f, "{}[{}]@{}:?", self.store, self.shard.0, self.epoch);
         }
         write!(f, "{}[{}]@{}:{}", self.store, self.shard.0, self.epoch, self.position)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antipode_barrier::Recorder;
-use antipode_lineage::{Epoch, Lineage, LineageScope, Position, Shard, StoreName, WriteId};
+use antipode_lineage::{Epoch, Lineage, LineageScope, Shard, StoreName, WriteId};
 use async_stream::try_stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -123,13 +123,27 @@ impl Access {
         self.place(connection).await
     }
 
+    /// The history that the server was last seen in, however long ago.
+    pub(crate) fn last_epoch(&self) -> Option<Epoch> {
+        self.server.line.last_mark().map(|mark| mark.epoch)
+    }
+
+    /// What stands for what is done from now on, as long as its place is not known.
+    pub(crate) fn unplaced(&self) -> WriteId {
+        let epoch = self.last_epoch().unwrap_or(Epoch::UNKNOWN);
+        WriteId::unplaced_in(self.store(), Shard::ONLY, epoch)
+    }
+
     /// The position that reads at this server, and acknowledged writes, have reached by now.
     pub(crate) async fn witness(self, since: Option<Mark>) -> Option<Lineage> {
         let store = self.store();
         let mut sample = match self.server.line.sample_since(since).await {
             Ok(sample) => sample,
             Err(SampleError::Failed) => return None,
-            Err(SampleError::TurnedOver { before }) => return Some(of_no_history(before, store).into()),
+            // The server may have acknowledged a write and then been replaced.
+            Err(SampleError::TurnedOver { before }) => {
+                return Some(WriteId::unplaced_in(store, Shard::ONLY, before).into());
+            }
         };
         let asynchronous = sample.asynchronous;
         if asynchronous || sample.unfinished {
@@ -164,6 +178,8 @@ struct Running {
     scope: LineageScope,
     /// The history just before the statement, if known.
     before: Option<Mark>,
+    /// What stands for the statement as long as its place is not known.
+    fallback: WriteId,
     /// `None` once ended.
     connection: Option<PoolConnection<Postgres>>,
     rows: Rows,
@@ -176,8 +192,9 @@ impl Running {
             // The statements that follow can then share their captures.
             access.server.line.refresh_mark();
         }
+        let fallback = access.unplaced();
         let connection = Some(access.server.acquire().await?);
-        Ok(Self { access, scope, before, connection, rows: Rows::default() })
+        Ok(Self { access, scope, before, fallback, connection, rows: Rows::default() })
     }
 
     fn end(&mut self, outcome: &sqlx::Result<()>) {
@@ -190,25 +207,25 @@ impl Running {
                 }
             }
             Err(_) if self.access.kind == Kind::Read && !self.rows.any() => {}
-            Err(_) => self.scope.add(WriteId::unplaced(self.access.store())),
+            Err(_) => self.scope.add(self.fallback),
         }
     }
 
     /// The statement has been acknowledged on this connection.
     fn capture(&self, connection: PoolConnection<Postgres>) {
         let access = self.access.clone();
-        let (store, limit) = (access.store(), access.limit);
+        let (fallback, limit) = (self.fallback, access.limit);
         match (access.kind, self.before) {
             (Kind::Read, since) => {
                 drop(connection);
-                self.scope.defer(store, limit, access.witness(since));
+                self.scope.defer(fallback, limit, access.witness(since));
             }
             // Others wait for a connection: theirs comes first. One sample serves all who are done.
             (Kind::Write, Some(before)) if access.server.is_short_of_connections() => {
                 drop(connection);
-                self.scope.defer(store, limit, access.witness(Some(before)));
+                self.scope.defer(fallback, limit, access.witness(Some(before)));
             }
-            (Kind::Write, _) => self.scope.defer(store, limit, access.place(connection)),
+            (Kind::Write, _) => self.scope.defer(fallback, limit, access.place(connection)),
         }
     }
 }
@@ -217,24 +234,19 @@ impl Drop for Running {
     /// The user dropped the statement half-way.
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let (store, limit) = (self.access.store(), self.access.limit);
+        let (fallback, limit) = (self.fallback, self.access.limit);
         match (self.access.kind, Handle::try_current()) {
             (Kind::Read, _) if !self.rows.any() => {}
             (Kind::Read, Ok(_)) => {
                 drop(connection);
-                self.scope.defer(store, limit, self.access.clone().witness(self.before));
+                self.scope.defer(fallback, limit, self.access.clone().witness(self.before));
             }
-            (Kind::Write, Ok(_)) => self.scope.defer(store, limit, self.access.clone().drained(connection)),
-            (_, Err(_)) => self.scope.add(WriteId::unplaced(store)),
+            (Kind::Write, Ok(_)) => {
+                self.scope.defer(fallback, limit, self.access.clone().drained(connection))
+            }
+            (_, Err(_)) => self.scope.add(fallback),
         }
     }
-}
-
-/// The server may have acknowledged a write and then been replaced: the write may be lost, and no
-/// position of the new history says so. What stands for it is indeterminate, never visible.
-fn of_no_history(before: Epoch, store: StoreName) -> WriteId {
-    let epoch = Epoch { history: before.history, term: u64::MAX };
-    WriteId { store, shard: Shard::ONLY, epoch, position: Position::UNKNOWN }
 }
 
 /// Whether the server or the driver refused the statement: nothing of it happened.

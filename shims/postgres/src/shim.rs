@@ -53,7 +53,10 @@ impl PostgresShim {
     /// an empty one.
     pub async fn lineage(&self) -> Result<StoredLineage, PostgresError> {
         match self.access.recorder.scope()? {
-            Some(scope) => Ok(StoredLineage(beside(&scope, self.access.store()).await)),
+            Some(scope) => {
+                let here = self.access.last_epoch();
+                Ok(StoredLineage(beside(&scope, self.access.store(), here).await))
+            }
             None => Ok(StoredLineage::default()),
         }
     }

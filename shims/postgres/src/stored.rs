@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use antipode_lineage::{Epoch, Lineage, LineageScope, StoreName};
+use antipode_lineage::{Epoch, Lineage, LineageScope, StoreName, WriteId};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
@@ -93,8 +93,11 @@ pub(crate) fn setting(lineage: &Lineage) -> String {
 ///
 /// Captures under way in the same store are not waited for. They stand for earlier places in the log
 /// that the value itself is about to be in, and a reader of the value depends on its place anyway.
-pub(crate) async fn beside(scope: &LineageScope, store: StoreName) -> Lineage {
-    let own = |lineage: Lineage| without(&lineage, |epoch| epoch == Epoch::UNKNOWN, store);
+/// `here` is the history that the store was last seen in.
+pub(crate) async fn beside(scope: &LineageScope, store: StoreName, here: Option<Epoch>) -> Lineage {
+    let covered =
+        |write: &WriteId| write.is_unplaced() && (write.epoch == Epoch::UNKNOWN || Some(write.epoch) == here);
+    let own = |lineage: Lineage| without(&lineage, covered, store);
     let lineage = own(scope.lineage());
     if lineage.writes().iter().any(|write| write.is_unplaced()) {
         return own(scope.settled().await);
@@ -102,12 +105,12 @@ pub(crate) async fn beside(scope: &LineageScope, store: StoreName) -> Lineage {
     lineage
 }
 
-/// The lineage without the writes of `store` in such epochs.
-pub(crate) fn without(lineage: &Lineage, epochs: impl Fn(Epoch) -> bool, store: StoreName) -> Lineage {
-    if !lineage.of_store(store).iter().any(|write| epochs(write.epoch)) {
+/// The lineage without such writes of `store`.
+pub(crate) fn without(lineage: &Lineage, such: impl Fn(&WriteId) -> bool, store: StoreName) -> Lineage {
+    if !lineage.of_store(store).iter().any(&such) {
         return lineage.clone();
     }
-    let kept = lineage.writes().iter().filter(|write| write.store != store || !epochs(write.epoch));
+    let kept = lineage.writes().iter().filter(|write| write.store != store || !such(write));
     let mut kept: Lineage = kept.copied().collect();
     if lineage.is_weak() {
         kept.mark_weak();
@@ -117,7 +120,7 @@ pub(crate) fn without(lineage: &Lineage, epochs: impl Fn(Epoch) -> bool, store: 
 
 #[cfg(test)]
 mod tests {
-    use antipode_lineage::{Position, Shard, WriteId};
+    use antipode_lineage::{Position, Shard};
 
     use super::*;
 
@@ -145,13 +148,17 @@ mod tests {
         scope.add(write("posts", 1));
         scope.add(WriteId::unplaced(posts));
         scope.mark_weak();
-        let stored = beside(&scope, posts).await;
+        let stored = beside(&scope, posts, None).await;
         assert_eq!(stored.writes(), [write("posts", 1)]);
         assert!(stored.is_weak());
+        let of = |term| WriteId::unplaced_in(posts, Shard::ONLY, Epoch { history: 7, term });
+        scope.add(of(2));
+        assert!(beside(&scope, posts, Some(of(2).epoch)).await.writes() == [write("posts", 1)]);
+        assert!(beside(&scope, posts, Some(of(3).epoch)).await.covers_write(&of(2)), "it may be lost");
         let cache = StoreName::parse("cache").unwrap();
         scope.add(WriteId::unplaced(cache));
-        assert!(beside(&scope, posts).await.covers_write(&WriteId::unplaced(cache)));
+        assert!(beside(&scope, posts, None).await.covers_write(&WriteId::unplaced(cache)));
         scope.join(&Lineage::everything());
-        assert!(beside(&scope, posts).await.has_overflowed());
+        assert!(beside(&scope, posts, None).await.has_overflowed());
     }
 }

@@ -30,6 +30,8 @@ pub struct PostgresTransaction {
     carried: Lineage,
     rows: Rows,
     stage: Stage,
+    /// What stands for it if its place cannot be learnt.
+    fallback: WriteId,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +70,10 @@ impl PostgresTransaction {
     ) -> Result<Self, PostgresError> {
         let store = access.store();
         let carried = match &scope {
-            Some(scope) => beside(scope, store).await,
+            Some(scope) => beside(scope, store, access.last_epoch()).await,
             None => Lineage::new(),
         };
+        let fallback = access.unplaced();
         let mut sql = statement.as_str().to_owned();
         // Outside of transactions the setting is empty.
         if carried != Lineage::new() {
@@ -82,7 +85,7 @@ impl PostgresTransaction {
             operation: "begin a transaction",
             source,
         })?;
-        Ok(Self { inner, access, scope, carried, rows: Rows::default(), stage: Stage::Open })
+        Ok(Self { inner, access, scope, carried, rows: Rows::default(), stage: Stage::Open, fallback })
     }
 
     /// The user's connection. Statements that go through it are part of the transaction, but what they
@@ -153,7 +156,7 @@ impl PostgresTransaction {
         self.stage = Stage::Ended;
         let Some(scope) = &self.scope else { return };
         let store = self.access.store();
-        scope.add(place.map_or(WriteId::unplaced(store), |place| place.write(store)));
+        scope.add(place.map_or(self.fallback, |place| place.write(store)));
     }
 
     fn not_committed(&mut self, source: sqlx::Error) -> PostgresError {
@@ -176,12 +179,12 @@ impl PostgresTransaction {
     async fn refresh(&mut self) -> sqlx::Result<()> {
         let Some(scope) = &self.scope else { return Ok(()) };
         let store = self.access.store();
-        let here = self.access.server.line.last_mark().map(|mark| mark.epoch);
-        let covered = |epoch| epoch == Epoch::UNKNOWN || Some(epoch) == here;
+        let here = self.access.last_epoch();
+        let covered = |write: &WriteId| write.epoch == Epoch::UNKNOWN || Some(write.epoch) == here;
         if self.carried.covers(&without(&scope.lineage(), covered, store)) {
             return Ok(());
         }
-        let lineage = beside(scope, store).await;
+        let lineage = beside(scope, store, here).await;
         if self.carried.covers(&without(&lineage, covered, store)) {
             return Ok(());
         }
@@ -194,13 +197,12 @@ impl PostgresTransaction {
 impl Drop for PostgresTransaction {
     fn drop(&mut self) {
         let Some(scope) = &self.scope else { return };
-        let store = self.access.store();
         match (self.stage, Handle::try_current()) {
-            (Stage::Committing, _) => scope.add(WriteId::unplaced(store)),
+            (Stage::Committing, _) => scope.add(self.fallback),
             (Stage::Open, Ok(_)) if self.rows.any() => {
-                scope.defer(store, self.access.limit, self.access.clone().witness(None));
+                scope.defer(self.fallback, self.access.limit, self.access.clone().witness(None));
             }
-            (Stage::Open, Err(_)) if self.rows.any() => scope.add(WriteId::unplaced(store)),
+            (Stage::Open, Err(_)) if self.rows.any() => scope.add(self.fallback),
             _ => {}
         }
     }

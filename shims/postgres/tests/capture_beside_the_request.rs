@@ -13,6 +13,10 @@ use antipode_postgres::sqlx::{self, PgPool, postgres::PgPoolOptions};
 use futures_util::TryStreamExt;
 use posts::{PATIENCE, Test, count, insert, lsn, only, pool, posts, registry, shared, table, value, verdict};
 
+fn has_unplaced(lineage: &Lineage) -> bool {
+    lineage.writes().iter().any(WriteId::is_unplaced)
+}
+
 fn unplaced() -> Lineage {
     WriteId::unplaced("posts".parse().expect("a name")).into()
 }
@@ -43,7 +47,7 @@ async fn a_statement_returns_before_its_position_is_known() -> Test {
     sqlx::query("INSERT INTO deferred (body) VALUES ('x')").execute(&shim).await?;
     proxy.hang();
     assert!(scope.try_settled().is_none(), "still under way");
-    assert!(scope.lineage().covers(&unplaced()), "counts as a write somewhere");
+    assert!(has_unplaced(&scope.lineage()), "counts as a write somewhere");
     proxy.heal();
     proxy.set_delay_to_client(Duration::ZERO);
     let write = only(&scope.settled().await);
@@ -66,7 +70,7 @@ async fn a_capture_that_fails_leaves_an_unplaced_write() -> Test {
     proxy.set_delay_to_client(Duration::from_millis(30));
     sqlx::query("INSERT INTO uncaptured (body) VALUES ('x')").execute(&shim).await?;
     proxy.hang();
-    assert_eq!(scope.settled().await, unplaced(), "at the limit");
+    assert!(has_unplaced(&scope.settled().await), "at the limit");
     // A barrier on it waits for all that the primary holds.
     plain_registry.barrier_on(&scope.lineage()).await?;
     Ok(())
@@ -112,7 +116,7 @@ async fn a_refused_statement_adds_nothing_and_an_interrupted_one_counts() -> Tes
     };
     let (outcome, ()) = futures_util::future::join(slow.execute(&shim), broken).await;
     outcome.expect_err("no answer");
-    assert!(scope.settled().await.covers(&unplaced()), "it may have happened");
+    assert!(has_unplaced(&scope.settled().await), "it may have happened");
     Ok(())
 }
 

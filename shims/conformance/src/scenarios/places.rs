@@ -59,7 +59,7 @@ pub(crate) async fn a_position_ahead_of_the_primary_is_unreachable<B: Bed>(stage
     let registry = registry([counted.clone() as _]).await?;
     let write = written(stage, &stage.key("post")).await?;
     let ahead = Position(write.position.0.saturating_add(1 << 40));
-    for position in [ahead, Position(u64::MAX)] {
+    for position in [ahead, Position(u64::MAX - 1)] {
         let forged = Lineage::from(WriteId { position, ..write });
         // Without a short deadline: it must end by itself.
         let ended = tokio::time::timeout(PATIENCE / 2, registry.barrier_on(&forged).into_future());

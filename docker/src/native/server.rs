@@ -1,6 +1,8 @@
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    future::ready,
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -109,16 +111,19 @@ impl NativeServer {
             return Ok(());
         }
         let mut process = Supervised::start(&self.home, self.name(), self.job()).await?;
-        let answers = wait::until(wait::LIMIT, async || {
-            if let Some(status) = process.ended().map_err(self.system("wait for the server"))? {
-                return Err(TopologyError::Exited {
-                    server: self.name().to_owned(),
-                    status: status.to_string(),
-                    log: self.log(),
-                });
+        let answers = wait::until(wait::LIMIT, || {
+            let ended = process.ended().map_err(self.system("wait for the server"));
+            async move {
+                if let Some(status) = ended? {
+                    return Err(TopologyError::Exited {
+                        server: self.name().to_owned(),
+                        status: status.to_string(),
+                        log: self.log(),
+                    });
+                }
+                let answers = (self.plan.probe)(self.addr(), self.plan.directory.clone()).await;
+                Ok(answers.then_some(()))
             }
-            let answers = (self.plan.probe)(self.addr(), self.plan.directory.clone()).await;
-            Ok(answers.then_some(()))
         })
         .await?;
         if answers.is_none() {
@@ -174,7 +179,7 @@ impl NativeServer {
             let _ = send(process);
         }
         let ended =
-            wait::until(wait::LIMIT, async || Ok::<_, TopologyError>((!self.is_running()).then_some(())))
+            wait::until(wait::LIMIT, || ready(Ok::<_, TopologyError>((!self.is_running()).then_some(()))))
                 .await?;
         if ended.is_none() {
             return Err(self.timeout(condition));

@@ -1,5 +1,6 @@
 use std::{
     ffi::OsString,
+    future::ready,
     io::{self, BufRead, BufReader},
     os::unix::process::CommandExt,
     path::PathBuf,
@@ -64,7 +65,7 @@ pub(crate) async fn run_tool(
         pid_file: PathBuf::from("/dev/null"),
     };
     let mut running = Supervised::start(home, server, job).await?;
-    let ended = wait::until(wait::LIMIT, async || running.ended())
+    let ended = wait::until(wait::LIMIT, || ready(running.ended()))
         .await
         .map_err(TopologyError::system(server, "wait for a program"))?;
     match ended {

@@ -64,7 +64,7 @@ pub(super) async fn execute(
 /// Waits until a query answers true.
 pub(super) async fn until(server: &Server, condition: &'static str, sql: &str) -> Result<(), TopologyError> {
     server.must_run()?;
-    let holds = wait::until(wait::LIMIT, async || {
+    let holds = wait::until(wait::LIMIT, || async {
         server.must_run()?;
         // It may refuse connections for a moment while it changes its role.
         let holds = value_at(server.addr(), sql).await.unwrap_or(false);

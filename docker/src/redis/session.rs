@@ -47,7 +47,7 @@ pub(super) async fn until(
 ) -> Result<(), TopologyError> {
     let mut info = cmd("INFO");
     info.arg("replication");
-    let outcome = wait::until(wait::LIMIT, async || {
+    let outcome = wait::until(wait::LIMIT, || async {
         server.must_run()?;
         // While it loads what it was sent, it may answer with an error.
         let info: String = answer_at(server.addr(), &info).await.unwrap_or_default();

@@ -11,7 +11,6 @@ use antipode_docker::{Member, PostgresNode, PostgresOptions, PostgresTopology};
 use antipode_postgres::sqlx::postgres::{PgPoolOptions, Postgres};
 use antipode_postgres::sqlx::{self, Executor, PgPool};
 use antipode_postgres::{PostgresStore, StoredLineage};
-use tokio::runtime::Handle;
 
 fn main() -> ExitCode {
     antipode_conformance::run::<PostgresBed>()
@@ -58,8 +57,8 @@ impl PostgresBed {
         let ahead: bool = sqlx::query_scalar(ahead).bind(history).fetch_one(&standby).await?;
         let member = Member::Replica(other);
         match ahead {
-            true => done(self.topology.rejoin_as_standby(member, Member::Replica(to)))?,
-            false => done(self.topology.follow(other, Member::Replica(to)))?,
+            true => self.topology.rejoin_as_standby(member, Member::Replica(to)).await?,
+            false => self.topology.follow(other, Member::Replica(to)).await?,
         }
         Ok(())
     }
@@ -67,7 +66,7 @@ impl PostgresBed {
 
 impl Bed for PostgresBed {
     async fn start() -> BedResult<Self> {
-        let topology = done(PostgresTopology::start(PostgresOptions::default()))?;
+        let topology = PostgresTopology::start(PostgresOptions::default()).await?;
         let placeholder = PostgresStore::builder("posts").primary(pool(topology.primary())).build()?;
         sqlx::query(TABLE).execute(placeholder.inner()).await?;
         placeholder.migrate_table("posts").await?;
@@ -132,17 +131,17 @@ impl Bed for PostgresBed {
         match fault {
             Fault::Cut { replica } => self.topology.link(replica).cut(),
             Fault::Delay { replica, by } => self.topology.link(replica).set_delay_to_client(by),
-            Fault::Freeze { replica } => done(self.topology.standby(replica).pause())?,
-            Fault::Stop { replica } => done(self.topology.standby(replica).stop())?,
+            Fault::Freeze { replica } => self.topology.standby(replica).pause().await?,
+            Fault::Stop { replica } => self.topology.standby(replica).stop().await?,
             // A fast shutdown would wait for standbys that are cut off.
-            Fault::StopPrimary => done(self.node(self.primary).kill())?,
+            Fault::StopPrimary => self.node(self.primary).kill().await?,
             Fault::Failover { to } => {
-                done(self.node(self.primary).kill())?;
+                self.node(self.primary).kill().await?;
                 for index in [0, 1] {
                     // What the links hold back is lost with the primary.
                     self.topology.link(index).cut();
                 }
-                done(self.topology.promote(to))?;
+                self.topology.promote(to).await?;
                 self.primary = Member::Replica(to);
                 for index in [0, 1] {
                     self.topology.link(index).heal();
@@ -163,13 +162,13 @@ impl Bed for PostgresBed {
             link.heal();
             link.set_delay(Duration::ZERO);
             if standby.is_running() {
-                done(standby.resume())?;
+                standby.resume().await?;
             } else if self.primary == Member::Primary {
-                done(standby.restart())?;
+                standby.restart().await?;
             }
         }
         if self.primary == Member::Primary && !self.node(Member::Primary).is_running() {
-            done(self.node(Member::Primary).restart())?;
+            self.node(Member::Primary).restart().await?;
             self.store = self.all_replicas();
         }
         Ok(())
@@ -207,11 +206,6 @@ async fn run<'c>(
     };
     query.execute(executor).await?;
     Ok(())
-}
-
-/// Ends a step of the topology here: the compiler cannot tell that it may move between threads.
-fn done<T>(step: impl Future<Output = T>) -> T {
-    tokio::task::block_in_place(|| Handle::current().block_on(step))
 }
 
 fn pool(node: &PostgresNode) -> PgPool {

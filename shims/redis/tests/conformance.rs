@@ -11,7 +11,6 @@ use antipode_docker::{Member, RedisNode, RedisOptions, RedisTopology};
 use antipode_redis::RedisStore;
 use antipode_redis::redis::aio::MultiplexedConnection;
 use antipode_redis::redis::{AsyncCommands, Client, cmd, pipe};
-use tokio::runtime::Handle;
 
 fn main() -> ExitCode {
     antipode_conformance::run::<RedisBed>()
@@ -54,7 +53,7 @@ impl Bed for RedisBed {
     async fn start() -> BedResult<Self> {
         // A primary that is stopped in good order keeps its data, and its history with it.
         let options = RedisOptions::default().setting("save", "3600 1");
-        let topology = done(RedisTopology::start(options))?;
+        let topology = RedisTopology::start(options).await?;
         let placeholder = RedisStore::builder("posts").primary(client(topology.primary())).build()?;
         let mut bed = Self { topology, primary: Member::Primary, store: placeholder };
         bed.store = bed.all_replicas();
@@ -115,23 +114,23 @@ impl Bed for RedisBed {
         match fault {
             Fault::Cut { replica } => self.topology.link(replica).hang(),
             Fault::Delay { replica, by } => self.topology.link(replica).set_delay_to_client(by),
-            Fault::Freeze { replica } => done(self.topology.replica(replica).pause())?,
-            Fault::Stop { replica } => done(self.topology.replica(replica).stop())?,
-            Fault::StopPrimary => done(self.node(self.primary).stop())?,
+            Fault::Freeze { replica } => self.topology.replica(replica).pause().await?,
+            Fault::Stop { replica } => self.topology.replica(replica).stop().await?,
+            Fault::StopPrimary => self.node(self.primary).stop().await?,
             Fault::Failover { to } => {
-                done(self.node(self.primary).kill())?;
+                self.node(self.primary).kill().await?;
                 for index in [0, 1] {
                     // What the links hold back is lost with the primary.
                     self.topology.link(index).cut();
                 }
-                done(self.topology.promote(to))?;
+                self.topology.promote(to).await?;
                 self.primary = Member::Replica(to);
                 for index in [0, 1] {
                     self.topology.link(index).heal();
                 }
                 let other = 1 - to;
                 if self.topology.replica(other).is_running() {
-                    done(self.topology.follow(other, Member::Replica(to)))?;
+                    self.topology.follow(other, Member::Replica(to)).await?;
                 }
                 self.store = self.all_replicas();
             }
@@ -146,24 +145,19 @@ impl Bed for RedisBed {
             link.heal();
             link.set_delay(Duration::ZERO);
             if replica.is_running() {
-                done(replica.resume())?;
+                replica.resume().await?;
             } else if self.primary == Member::Primary {
-                done(replica.restart())?;
+                replica.restart().await?;
             }
         }
         if self.primary == Member::Primary && !self.node(Member::Primary).is_running() {
-            done(self.node(Member::Primary).restart())?;
+            self.node(Member::Primary).restart().await?;
             self.store = self.all_replicas();
         }
         let pong: String = cmd("PING").query_async(&mut self.raw(self.primary).await?).await?;
         assert_eq!(pong, "PONG");
         Ok(())
     }
-}
-
-/// Ends a step of the topology here: the compiler cannot tell that it may move between threads.
-fn done<T>(step: impl Future<Output = T>) -> T {
-    tokio::task::block_in_place(|| Handle::current().block_on(step))
 }
 
 fn client(node: &RedisNode) -> Client {

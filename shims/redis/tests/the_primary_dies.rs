@@ -48,7 +48,7 @@ async fn a_write_that_the_failover_lost_is_lost_however_many_follow() {
         stage.info(promoted, "master_replid2").await,
         stage.info(promoted, "second_repl_offset").await,
     );
-    println!("captured {lost}; now {replid}, which left {replid2} before {end}");
+    println!("captured {lost}; new history: {replid}, which left {replid2} before {end}");
     assert!(replid2.starts_with(&format!("{:016x}", lost.epoch.history)));
     assert!(lost.position.0 >= end.parse().unwrap());
 
@@ -59,6 +59,7 @@ async fn a_write_that_the_failover_lost_is_lost_however_many_follow() {
     let later = write(&after, "later", &"x".repeat(1_000)).await;
     assert!(later.position > lost.position && later.epoch != lost.epoch);
     let error = barrier(&registry, lost).await.unwrap_err();
+    println!("{error}");
     assert!(error.is_lost(), "{error}");
     let absent: Option<String> = peek(promoted, "lost").await;
     assert_eq!(absent, None);

@@ -166,10 +166,11 @@ impl Need<'_> {
     }
 
     /// Whether the primary, when it was last asked, showed everything. Writes without a known place
-    /// are those that it holds.
+    /// are those that it holds; of one whose history is known this is not claimed, as the primary may
+    /// have gone on to another since.
     pub(crate) fn primary_showed(&self) -> bool {
-        let lost_track = |write: &WriteId| write.epoch != Epoch::UNKNOWN;
-        if self.unplaced.iter().flat_map(|unplaced| unplaced.iter()).any(lost_track) {
+        let has_history = |write: &WriteId| write.epoch != Epoch::UNKNOWN;
+        if self.unplaced.iter().flat_map(|unplaced| unplaced.iter()).any(has_history) {
             return false;
         }
         self.store.primary.as_ref().is_some_and(|primary| primary.showed(&self.writes))

@@ -130,7 +130,11 @@ impl Access {
 
     /// What stands for what is done from now on, as long as its place is not known.
     pub(crate) fn unplaced(&self) -> WriteId {
-        let epoch = self.last_epoch().unwrap_or(Epoch::UNKNOWN);
+        let epoch = self.last_epoch().unwrap_or_else(|| {
+            // A process that only writes has not asked yet. What it does next will know.
+            self.server.line.refresh_mark();
+            Epoch::UNKNOWN
+        });
         WriteId::unplaced_in(self.store(), Shard::ONLY, epoch)
     }
 

@@ -56,6 +56,27 @@ async fn a_statement_returns_before_its_position_is_known() -> Test {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_only_writes_learns_the_history_as_well() -> Test {
+    let topology = shared().await?;
+    let (plain, plain_registry) = posts(&topology).await?;
+    table(&plain, &plain_registry, "only_written").await?;
+    // Never registered: no probe asks on its behalf.
+    let store = PostgresStore::builder("posts").primary(plain.inner().clone()).build()?;
+    for _ in 0..1000 {
+        let scope = LineageScope::new();
+        let shim = store.shim().within(scope.clone());
+        sqlx::query("INSERT INTO only_written (body) VALUES ('x')").execute(&shim).await?;
+        let early = scope.lineage();
+        let knows = |write: &WriteId| write.is_unplaced() && *write != WriteId::unplaced(write.store);
+        if early.writes().iter().any(knows) {
+            return Ok(());
+        }
+        scope.settled().await;
+    }
+    panic!("a capture under way still stands for a write of no history");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_capture_that_fails_leaves_an_unplaced_write() -> Test {
     let topology = shared().await?;
     let (plain, plain_registry) = posts(&topology).await?;

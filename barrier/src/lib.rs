@@ -5,7 +5,7 @@
 //!   from. [`Registry::barrier`] waits for the current lineage.
 //! - [`Store`] and [`Replica`] are what a store implements: the engine asks a replica how far it has
 //!   applied its logs ([`Frontier`]) and judges the writes by that ([`Verdict`]).
-//! - [`Recorder`] and [`Coalesced`] are what shims are built with.
+//! - [`Recorder`] is how shims reach the current lineage.
 //!
 //! One watcher per replica probes on behalf of all barriers that wait there, on demand: its probes do
 //! not depend on how many wait, and there are none when nobody does. Every barrier has a deadline.
@@ -13,7 +13,6 @@
 //! The state machine takes time and answers as arguments; only its driver knows tokio.
 
 mod barrier;
-mod coalesced;
 mod decision;
 mod error;
 mod frontier;
@@ -28,7 +27,6 @@ mod watch;
 mod watcher;
 
 pub use barrier::{Barrier, BarrierFuture, OnTimeout};
-pub use coalesced::Coalesced;
 pub use error::{BarrierError, Dependency};
 pub use frontier::{Ancestor, Frontier, Frontiers, Verdict};
 pub use observer::{Observer, Probed};

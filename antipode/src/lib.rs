@@ -14,6 +14,11 @@
 )]
 #![cfg_attr(feature = "redis", doc = "- [`redis`]: the shim for Redis connections.")]
 #![cfg_attr(feature = "postgres", doc = "- [`postgres`]: the shim for Postgres through sqlx.")]
+#![cfg_attr(feature = "mongodb", doc = "- [`mongodb`]: the shim for MongoDB collections and sessions.")]
+#![cfg_attr(
+    feature = "kafka",
+    doc = "- [`kafka`]: the shim for Kafka producers and consumers, and a causal delivery gate."
+)]
 //!
 //! This crate only re-exports; each part is a crate of its own, and a store's driver is compiled only
 //! with the store's feature. The README has the example, DESIGN.md the reasons.
@@ -21,8 +26,12 @@
 pub use antipode_barrier as barrier;
 pub use antipode_lineage as lineage;
 
+#[cfg(feature = "kafka")]
+pub use antipode_kafka as kafka;
 #[cfg(feature = "memory")]
 pub use antipode_memory as memory;
+#[cfg(feature = "mongodb")]
+pub use antipode_mongodb as mongodb;
 #[cfg(feature = "postgres")]
 pub use antipode_postgres as postgres;
 #[cfg(feature = "redis")]

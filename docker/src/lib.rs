@@ -13,7 +13,10 @@
 //! | lag, partitions, half-open and reset connections | [`Proxy`] |
 //! | what can go wrong | [`TopologyError`] |
 //!
-//! ```no_run
+//! Each store is a feature, so that a test of one pulls in no other's driver.
+//!
+#![cfg_attr(feature = "postgres", doc = "```no_run")]
+#![cfg_attr(not(feature = "postgres"), doc = "```ignore")]
 //! use std::time::Duration;
 //!
 //! use antipode_docker::{PostgresOptions, PostgresTopology, TopologyError};
@@ -41,16 +44,17 @@
 mod error;
 mod member;
 mod native;
+mod node;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod proxy;
+#[cfg(feature = "redis")]
 mod redis;
 mod server;
 mod wait;
 
-pub use crate::{
-    error::TopologyError,
-    member::Member,
-    postgres::{PostgresNode, PostgresOptions, PostgresTopology},
-    proxy::Proxy,
-    redis::{RedisNode, RedisOptions, RedisTopology},
-};
+#[cfg(feature = "postgres")]
+pub use crate::postgres::{Postgres, PostgresNode, PostgresOptions, PostgresTopology};
+#[cfg(feature = "redis")]
+pub use crate::redis::{Redis, RedisNode, RedisOptions, RedisTopology};
+pub use crate::{error::TopologyError, member::Member, node::Node, proxy::Proxy};

@@ -14,7 +14,7 @@ mod supervised;
 pub(crate) use self::{
     account::Account,
     home::Home,
-    programs::{Programs, postgres_programs, redis_programs},
+    programs::Programs,
     server::{NativeServer, Plan},
     supervised::run_tool,
 };

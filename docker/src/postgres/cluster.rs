@@ -12,10 +12,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{PostgresOptions, session};
+use super::{PostgresOptions, programs::programs, session};
 use crate::{
     Member, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Programs, postgres_programs, run_tool},
+    native::{Account, Home, NativeServer, Plan, Programs, run_tool},
     server::Server,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new() -> Result<Self, TopologyError> {
-        let programs = postgres_programs()?;
+        let programs = programs()?;
         let account = Account::unprivileged()?;
         let home = Home::new("postgres")?;
         account

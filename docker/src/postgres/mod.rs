@@ -3,7 +3,12 @@
 mod cluster;
 mod node;
 mod options;
+mod programs;
 mod session;
 mod topology;
 
-pub use self::{node::PostgresNode, options::PostgresOptions, topology::PostgresTopology};
+pub use self::{
+    node::{Postgres, PostgresNode},
+    options::PostgresOptions,
+    topology::PostgresTopology,
+};

@@ -6,4 +6,8 @@ mod session;
 mod setup;
 mod topology;
 
-pub use self::{node::RedisNode, options::RedisOptions, topology::RedisTopology};
+pub use self::{
+    node::{Redis, RedisNode},
+    options::RedisOptions,
+    topology::RedisTopology,
+};

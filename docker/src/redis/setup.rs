@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::{RedisOptions, session};
 use crate::{
     Member, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Programs, redis_programs},
+    native::{Account, Home, NativeServer, Plan, Programs},
     server::Server,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new() -> Result<Self, TopologyError> {
-        let programs = redis_programs()?;
+        let programs = Programs::find("redis", &["redis-server"], [PathBuf::from("/usr/bin")])?;
         Ok(Self { home: Arc::new(Home::new("redis")?), programs })
     }
 

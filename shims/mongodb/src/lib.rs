@@ -1,0 +1,3 @@
+//! The MongoDB shim: collections, sessions and transactions that carry lineage.
+
+pub use mongodb;

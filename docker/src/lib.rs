@@ -10,6 +10,7 @@
 //! |---|---|
 //! | primary and streaming standbys | [`PostgresTopology`], its nodes [`PostgresNode`] |
 //! | primary and replicas | [`RedisTopology`], its nodes [`RedisNode`] |
+//! | Redis Cluster: shards of a primary and replicas | [`RedisClusterTopology`], its nodes [`RedisNode`] |
 //! | lag, partitions, half-open and reset connections | [`Proxy`] |
 //! | what can go wrong | [`TopologyError`] |
 //!
@@ -56,5 +57,7 @@ mod wait;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{Postgres, PostgresNode, PostgresOptions, PostgresTopology};
 #[cfg(feature = "redis")]
-pub use crate::redis::{Redis, RedisNode, RedisOptions, RedisTopology};
+pub use crate::redis::{
+    Redis, RedisClusterOptions, RedisClusterTopology, RedisNode, RedisOptions, RedisTopology, Takeover,
+};
 pub use crate::{error::TopologyError, member::Member, node::Node, proxy::Proxy};

@@ -51,9 +51,20 @@ impl Setup {
         options: &RedisOptions,
         link: Option<SocketAddr>,
     ) -> Result<Server, TopologyError> {
-        let directory = self.home.path().join(member.to_string());
-        let name = format!("redis {member}");
-        let configuration = write(&directory, &settings(&directory, options, link))
+        let upstream = link.map(|link| ("replicaof", format!("{} {}", link.ip(), link.port())));
+        self.launch(&member.to_string(), options, upstream.as_slice()).await
+    }
+
+    /// Starts a server of this label, with further settings of its own.
+    pub(super) async fn launch(
+        &self,
+        label: &str,
+        options: &RedisOptions,
+        own: &[(&str, String)],
+    ) -> Result<Server, TopologyError> {
+        let directory = self.home.path().join(label);
+        let name = format!("redis {label}");
+        let configuration = write(&directory, &settings(&directory, options, own))
             .map_err(TopologyError::system(&name, "write redis.conf"))?;
         let plan = Plan {
             name,
@@ -70,16 +81,14 @@ impl Setup {
     }
 }
 
-fn settings(directory: &Path, options: &RedisOptions, link: Option<SocketAddr>) -> String {
+fn settings(directory: &Path, options: &RedisOptions, own: &[(&str, String)]) -> String {
+    let own = own.iter().map(|(name, value)| (*name, value.as_str()));
     let chosen = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut text = String::new();
-    for (name, value) in SETTINGS.iter().copied().chain(chosen) {
+    for (name, value) in SETTINGS.iter().copied().chain(own).chain(chosen) {
         let _ = writeln!(text, "{name} {}", quoted(value));
     }
     let _ = writeln!(text, "dir {}", quoted(&directory.to_string_lossy()));
-    if let Some(link) = link {
-        let _ = writeln!(text, "replicaof {} {}", link.ip(), link.port());
-    }
     text
 }
 

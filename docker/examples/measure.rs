@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use antipode_docker::{PostgresOptions, PostgresTopology, Proxy, RedisOptions, RedisTopology, TopologyError};
+use antipode_docker::{
+    KafkaOptions, KafkaTopology, PostgresOptions, PostgresTopology, Proxy, RedisOptions, RedisTopology,
+    TopologyError,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -16,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     throughput(Duration::from_millis(50)).await?;
     redis().await?;
     postgres().await?;
+    kafka(1).await?;
+    kafka(3).await?;
     Ok(())
 }
 
@@ -101,4 +106,14 @@ async fn echo() -> std::io::Result<std::net::SocketAddr> {
         }
     });
     Ok(addr)
+}
+
+async fn kafka(brokers: usize) -> Result<(), TopologyError> {
+    let begun = Instant::now();
+    let topology = KafkaTopology::start(KafkaOptions::default().brokers(brokers)).await?;
+    println!("kafka with {brokers} brokers: started in {:?}", begun.elapsed());
+    let begun = Instant::now();
+    drop(topology);
+    println!("kafka with {brokers} brokers: gone in {:?}", begun.elapsed());
+    Ok(())
 }

@@ -11,6 +11,7 @@
 //! | primary and streaming standbys | [`PostgresTopology`], its nodes [`PostgresNode`] |
 //! | primary and replicas | [`RedisTopology`], its nodes [`RedisNode`] |
 //! | Redis Cluster: shards of a primary and replicas | [`RedisClusterTopology`], its nodes [`RedisNode`] |
+//! | a Kafka cluster in KRaft mode | [`KafkaTopology`], its nodes [`KafkaNode`] |
 //! | lag, partitions, half-open and reset connections | [`Proxy`] |
 //! | what can go wrong | [`TopologyError`] |
 //!
@@ -43,6 +44,8 @@
 //! Ubuntu. Running them as processes needs Linux.
 
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod member;
 mod native;
 mod node;
@@ -54,6 +57,8 @@ mod redis;
 mod server;
 mod wait;
 
+#[cfg(feature = "kafka")]
+pub use crate::kafka::{Kafka, KafkaNode, KafkaOptions, KafkaTopology};
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{Postgres, PostgresNode, PostgresOptions, PostgresTopology};
 #[cfg(feature = "redis")]

@@ -10,7 +10,9 @@ const BYTES: usize = 8 << 10;
 pub(super) fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(text.get(text.len().saturating_sub(BYTES)..).unwrap_or(&text));
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // The frames of a Java stack trace would push out what it is about.
+    let telling = |line: &&str| !line.is_empty() && !line.starts_with("at ");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(telling).collect();
     if lines.is_empty() {
         return "(empty)".to_owned();
     }

@@ -15,6 +15,6 @@ pub(crate) use self::{
     account::Account,
     home::Home,
     programs::Programs,
-    server::{NativeServer, Plan},
+    server::{NativeServer, Plan, Port},
     supervised::run_tool,
 };

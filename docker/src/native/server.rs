@@ -33,8 +33,7 @@ pub(crate) struct Plan {
     pub(crate) program: PathBuf,
     /// All but the port.
     pub(crate) arguments: Vec<OsString>,
-    /// The option that sets the port.
-    pub(crate) port_option: &'static str,
+    pub(crate) port: Port,
     pub(crate) directory: PathBuf,
     pub(crate) account: Account,
     /// Ends it in good order: clients' connections are closed, all data is kept.
@@ -42,6 +41,15 @@ pub(crate) struct Plan {
     /// Ends it in a hurry, but cleaning up after itself.
     pub(crate) ending: Signal,
     pub(crate) probe: Probe,
+}
+
+/// Where a server's port comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Port {
+    /// A free one is chosen, and told with this option.
+    Free { option: &'static str },
+    /// Its configuration names this one already, as where its peers must know it before it starts.
+    Configured(u16),
 }
 
 /// Whether the server at an address answers, and is the one of this directory and no other.
@@ -59,9 +67,19 @@ pub(crate) struct NativeServer {
 }
 
 impl NativeServer {
-    /// Starts a server for the first time, on a free port, which it then keeps.
+    /// Starts a server for the first time, on a port that it then keeps.
     pub(crate) async fn launch(home: &Arc<Home>, plan: Plan) -> Result<Self, TopologyError> {
-        Self::launch_on(home, plan, free_port).await
+        match plan.port {
+            Port::Free { .. } => Self::launch_on(home, plan, free_port).await,
+            Port::Configured(port) => {
+                let server = Self::new(home, plan, port);
+                server.start().await.map(|()| server)
+            }
+        }
+    }
+
+    fn new(home: &Arc<Home>, plan: Plan, port: u16) -> Self {
+        Self { plan, port, home: Arc::clone(home), process: Mutex::new(None) }
     }
 
     async fn launch_on(
@@ -72,7 +90,7 @@ impl NativeServer {
         let mut tried = 1;
         loop {
             let port = choose().map_err(TopologyError::system(&plan.name, "find a free port"))?;
-            let server = Self { plan: plan.clone(), port, home: Arc::clone(home), process: Mutex::new(None) };
+            let server = Self::new(home, plan.clone(), port);
             match server.start().await {
                 Err(TopologyError::Exited { log, .. })
                     if tried < PORTS && log.contains("Address already in use") =>
@@ -190,7 +208,9 @@ impl NativeServer {
 
     fn job(&self) -> Job {
         let mut arguments = self.plan.arguments.clone();
-        arguments.extend([self.plan.port_option.into(), self.port.to_string().into()]);
+        if let Port::Free { option } = self.plan.port {
+            arguments.extend([option.into(), self.port.to_string().into()]);
+        }
         Job {
             program: self.plan.program.clone(),
             arguments,
@@ -229,7 +249,7 @@ fn log_path(directory: &Path) -> PathBuf {
     directory.with_extension("log")
 }
 
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

@@ -35,7 +35,7 @@ fn plan(home: &Home, script: &str) -> Plan {
         name: "fake".to_owned(),
         program: "/bin/sh".into(),
         arguments: ["-c", script, "fake"].map(OsString::from).into(),
-        port_option: "--port",
+        port: Port::Free { option: "--port" },
         directory,
         account: Account::Own,
         stopping: Signal::SIGTERM,

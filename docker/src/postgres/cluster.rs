@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use super::{PostgresOptions, programs::programs, session};
 use crate::{
     Member, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Programs, run_tool},
+    native::{Account, Home, NativeServer, Plan, Port, Programs, run_tool},
     server::Server,
 };
 
@@ -133,7 +133,7 @@ impl Cluster {
             name: format!("postgres {member}"),
             program: self.programs.program("postgres"),
             arguments: vec!["-D".into(), directory.clone().into()],
-            port_option: "-p",
+            port: Port::Free { option: "-p" },
             directory,
             account: self.account,
             // "Fast" and "immediate" shutdown.

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::{RedisOptions, session};
 use crate::{
     Member, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Programs},
+    native::{Account, Home, NativeServer, Plan, Port, Programs},
     server::Server,
 };
 
@@ -70,7 +70,7 @@ impl Setup {
             name,
             program: self.programs.program("redis-server"),
             arguments: vec![configuration.into()],
-            port_option: "--port",
+            port: Port::Free { option: "--port" },
             directory,
             account: Account::Own,
             stopping: Signal::SIGTERM,

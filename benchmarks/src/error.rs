@@ -18,8 +18,21 @@ pub enum Failure {
         store: String,
     },
 
+    /// The settings do not go together.
+    #[error("{0}")]
+    Settings(String),
+
+    /// One cell of a matrix failed.
+    #[error("{cell}")]
+    Cell {
+        /// Which one.
+        cell: String,
+        /// How.
+        source: Box<Failure>,
+    },
+
     /// The servers could not be started.
-    #[cfg(any(feature = "redis", feature = "postgres"))]
+    #[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb", feature = "kafka"))]
     #[error(transparent)]
     Topology(#[from] antipode_docker::TopologyError),
 
@@ -56,9 +69,9 @@ pub enum Failure {
         found: String,
     },
 
-    /// The figures could not be written.
+    /// The figures or the report could not be written.
     #[error("cannot write {path}")]
-    Json {
+    File {
         /// The file.
         path: PathBuf,
         /// The system's error.

@@ -53,13 +53,21 @@ pub(crate) fn percent(share: f64) -> String {
 /// Writes the figures where they were asked for.
 ///
 /// # Errors
-/// [`Failure::Json`].
+/// [`Failure::File`].
 pub(crate) fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<(), Failure> {
     let Some(path) = path else { return Ok(()) };
-    let failed = |source| Failure::Json { path: path.to_owned(), source };
-    let mut text = serde_json::to_string_pretty(figures).map_err(|error| failed(error.into()))?;
+    let text = serde_json::to_string_pretty(figures);
+    let mut text = text.map_err(|error| Failure::File { path: path.to_owned(), source: error.into() })?;
     text.push('\n');
-    std::fs::write(path, text).map_err(failed)?;
-    println!("figures: {}", path.display());
+    write("figures", path, &text)
+}
+
+/// Writes a file, and says so.
+///
+/// # Errors
+/// [`Failure::File`].
+pub(crate) fn write(what: &str, path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    println!("{what}: {}", path.display());
     Ok(())
 }

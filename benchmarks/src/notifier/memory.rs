@@ -1,41 +1,44 @@
 //! Notifications through the log of an embedded store.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use antipode::barrier::{BoxFuture, OnMissing};
 use antipode::lineage::{BAGGAGE_KEY, Baggage, Lineage, LineageCodec, LineageScope};
 use antipode::memory::{Lag, MemoryError, MemoryStore, Notice, Tail};
 
-use super::{Notification, Notifier, Subscription};
+use super::{Channel, Notification, Notifier, Subscription};
 use crate::Failure;
-use crate::cli::Mode;
 use crate::posts::Reference;
 
 /// How long a notification takes.
 const DELAY: Duration = Duration::from_millis(1);
 const REGION: &str = "eu";
 
-/// One log for each mode. A message is a line with the post, and under it a W3C baggage header with
+/// One log for each channel. A message is a line with the post, and under it a W3C baggage header with
 /// the lineage: the log lives in this process, but nothing gets to the reader except by this text.
 pub(crate) struct MemoryNotifier {
-    logs: Vec<(Mode, MemoryStore)>,
+    logs: Mutex<HashMap<Channel, MemoryStore>>,
+    seed: u64,
     codec: LineageCodec,
 }
 
 impl MemoryNotifier {
-    pub(crate) fn open(seed: u64) -> Result<Self, Failure> {
-        let log = |mode| {
-            let store = MemoryStore::builder("notifications").region("us").lagging(REGION, Lag::of(DELAY));
-            Ok((mode, store.seed(seed).on_missing(OnMissing::Ignore).build().map_err(failed("be built"))?))
-        };
-        let logs = Mode::ALL.into_iter().map(log).collect::<Result<_, Failure>>()?;
-        Ok(Self { logs, codec: LineageCodec::plain() })
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { logs: Mutex::default(), seed, codec: LineageCodec::plain() }
     }
 
-    fn log(&self, mode: Mode) -> Result<&MemoryStore, Failure> {
-        let mut logs = self.logs.iter();
-        let found = logs.find_map(|(of, log)| (*of == mode).then_some(log));
-        found.ok_or_else(|| garbled(format!("a notification of mode {mode}")))
+    fn log(&self, channel: Channel) -> Result<MemoryStore, Failure> {
+        match self.logs.lock().unwrap_or_else(PoisonError::into_inner).entry(channel) {
+            Entry::Occupied(log) => Ok(log.get().clone()),
+            Entry::Vacant(place) => {
+                let log = MemoryStore::builder("notifications").region("us").lagging(REGION, Lag::of(DELAY));
+                let log = log.seed(self.seed).on_missing(OnMissing::Ignore).build();
+                Ok(place.insert(log.map_err(failed("be built"))?).clone())
+            }
+        }
     }
 }
 
@@ -44,21 +47,21 @@ impl Notifier for MemoryNotifier {
         concat!("memory ", env!("CARGO_PKG_VERSION")).to_owned()
     }
 
-    fn publish<'a>(&'a self, mode: Mode, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>> {
+    fn publish<'a>(&'a self, channel: Channel, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let mut message = format!("{post}\n");
             if let Some(scope) = LineageScope::current() {
                 message += &Baggage::default().write(&self.codec, &scope.settled().await).value;
             }
-            let shim = self.log(mode)?.shim();
+            let shim = self.log(channel)?.shim();
             shim.put(&post.post, message).await.map_err(failed("publish a notification"))?;
             Ok(())
         })
     }
 
-    fn subscribe(&self, mode: Mode) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
+    fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
         Box::pin(async move {
-            let tail = self.log(mode)?.tail(REGION).map_err(failed("subscribe"))?;
+            let tail = self.log(channel)?.tail(REGION).map_err(failed("subscribe"))?;
             let subscription = MemorySubscription { tail, codec: self.codec.clone() };
             Ok(Box::new(subscription) as Box<dyn Subscription>)
         })

@@ -1,15 +1,20 @@
 //! How notifications travel: one file for each notifier.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+
+use std::fmt;
+use std::sync::Arc;
 
 use antipode::barrier::BoxFuture;
 use antipode::lineage::Lineage;
 
 use crate::Failure;
-use crate::cli::{Mode, NotifierKind};
-use crate::posts::Reference;
+use crate::cli::{Mode, StoreKind};
+use crate::posts::{Access, Reference};
 
 /// A queue or topic from the writer's to the reader's region, much faster than replication.
 ///
@@ -18,15 +23,35 @@ pub(crate) trait Notifier: Send + Sync {
     /// The server with its version.
     fn version(&self) -> String;
 
-    /// Publishes a notification of the post to the readers of this mode; with the current lineage,
-    /// unless the mode is [`Mode::Off`].
-    fn publish<'a>(&'a self, mode: Mode, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>>;
+    /// Publishes a notification of the post; with the current lineage, if the channel carries it.
+    fn publish<'a>(&'a self, channel: Channel, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// Subscribes to the notifications of a mode.
-    fn subscribe(&self, mode: Mode) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>>;
+    /// Subscribes to a channel on which nothing has been published yet.
+    fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>>;
 }
 
-/// The notifications of one mode, as they come.
+/// Where the notifications of one mode of one run go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Channel {
+    /// The cell of a matrix; runs share the servers.
+    pub(crate) run: usize,
+    pub(crate) mode: Mode,
+}
+
+impl Channel {
+    /// Whether notifications are published and read through the shim, else with the bare driver.
+    pub(crate) fn carries_lineage(self) -> bool {
+        self.mode.access() == Access::Shim
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "notifications-{}-{}", self.run, self.mode)
+    }
+}
+
+/// The notifications of a channel, as they come.
 pub(crate) trait Subscription: Send {
     /// Waits for notifications.
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Notification>, Failure>>;
@@ -46,12 +71,14 @@ pub(crate) struct Notification {
 ///
 /// # Errors
 /// [`Failure::NotBuilt`], or that a server is missing or does not start.
-pub(crate) async fn open(kind: NotifierKind, seed: u64) -> Result<Box<dyn Notifier>, Failure> {
+pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Arc<dyn Notifier>, Failure> {
     match kind {
-        NotifierKind::Memory => Ok(Box::new(memory::MemoryNotifier::open(seed)?)),
+        StoreKind::Memory => Ok(Arc::new(memory::MemoryNotifier::new(seed))),
         #[cfg(feature = "redis")]
-        NotifierKind::Redis => Ok(Box::new(redis::RedisNotifier::open().await?)),
-        #[cfg(not(feature = "redis"))]
-        NotifierKind::Redis => Err(crate::cli::StoreKind::Redis.not_built()),
+        StoreKind::Redis => Ok(Arc::new(redis::RedisNotifier::open().await?)),
+        #[cfg(feature = "postgres")]
+        StoreKind::Postgres => Ok(Arc::new(postgres::PostgresNotifier::open().await?)),
+        #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
+        missing => Err(missing.not_built()),
     }
 }

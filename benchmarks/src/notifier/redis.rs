@@ -7,10 +7,9 @@ use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult, Value};
 
-use super::{Notification, Notifier, Subscription};
+use super::{Channel, Notification, Notifier, Subscription};
 use crate::Failure;
-use crate::cli::Mode;
-use crate::posts::{Access, Reference};
+use crate::posts::Reference;
 use crate::servers::redis::{failed, raw_connection, version};
 
 /// How long a read may block at the server, in milliseconds; then it is repeated.
@@ -18,7 +17,7 @@ const BLOCK_MS: usize = 1_000;
 const BATCH: usize = 100;
 const POST: &str = "post";
 
-/// A server of its own, which nothing delays, with a stream for each mode.
+/// A server of its own, which nothing delays, with a stream for each channel.
 pub(crate) struct RedisNotifier {
     topology: RedisTopology,
     writer: RedisStore,
@@ -53,39 +52,36 @@ impl RedisNotifier {
     }
 }
 
-fn stream(mode: Mode) -> String {
-    format!("notifications:{mode}")
-}
-
 impl Notifier for RedisNotifier {
     fn version(&self) -> String {
         self.version.clone()
     }
 
-    fn publish<'a>(&'a self, mode: Mode, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>> {
+    fn publish<'a>(&'a self, channel: Channel, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             const OPERATION: &str = "publish a notification";
             let fields = [(POST, post.to_string())];
-            let published: RedisResult<String> = match mode.access() {
-                Access::Raw => self.raw.clone().xadd(stream(mode), "*", &fields).await,
-                Access::Shim => {
-                    let mut shim = self.writer.connection().await.map_err(failed(OPERATION))?;
-                    shim.xadd(stream(mode), "*", &fields).await
-                }
+            let published: RedisResult<String> = if channel.carries_lineage() {
+                let mut shim = self.writer.connection().await.map_err(failed(OPERATION))?;
+                shim.xadd(channel.to_string(), "*", &fields).await
+            } else {
+                self.raw.clone().xadd(channel.to_string(), "*", &fields).await
             };
             published.map_err(failed(OPERATION))?;
             Ok(())
         })
     }
 
-    fn subscribe(&self, mode: Mode) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
+    fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
         Box::pin(async move {
             let connection = self.blocking().await?;
-            let connection = match mode.access() {
-                Access::Raw => Connection::Raw(connection),
-                Access::Shim => Connection::Shim(self.reader.shim(connection).leaving_entries()),
+            let connection = if channel.carries_lineage() {
+                Connection::Shim(self.reader.shim(connection).leaving_entries())
+            } else {
+                Connection::Raw(connection)
             };
-            let subscription = StreamSubscription { stream: stream(mode), after: "0".to_owned(), connection };
+            let subscription =
+                StreamSubscription { stream: channel.to_string(), after: "0".to_owned(), connection };
             Ok(Box::new(subscription) as Box<dyn Subscription>)
         })
     }

@@ -15,7 +15,7 @@ use futures_util::future::try_join;
 use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 
-use super::rounds::Stage;
+use super::stage::Stage;
 use crate::Failure;
 use crate::posts::{Access, Post};
 use crate::statistics::Durations;
@@ -68,8 +68,7 @@ pub(crate) async fn measure(stage: &Arc<Stage>, progress: &ProgressBar) -> Resul
 
 /// Nothing if the replica had the post before anyone looked, or the barrier failed.
 async fn sample(stage: Arc<Stage>, number: u32) -> Result<Option<Sample>, Failure> {
-    let mut post = stage.settings.post(0, 1);
-    post.reference.post = format!("d{number}");
+    let post = stage.post_of(&format!("detected-{number}"), 0, 1);
     let scope = LineageScope::new();
     scope.run(stage.posts.write(Access::Shim, &post)).await?;
     let acknowledged = Instant::now();
@@ -95,7 +94,7 @@ async fn applied(stage: &Stage, post: &Post, acknowledged: Instant) -> Result<Op
     let mut missed = None;
     while acknowledged.elapsed() < LIMIT {
         let asked = Instant::now();
-        if stage.posts.read(Access::Raw, post.id()).await?.is_some() {
+        if stage.posts.read(Access::Raw, &post.reference).await?.is_some() {
             return Ok(missed.map(|at| Applied { at, look: at.elapsed() }));
         }
         missed = Some(asked);

@@ -6,7 +6,8 @@ use antipode::barrier::BarrierError;
 use serde::Serialize;
 
 use super::detection::Detection;
-use super::rounds::{Seen, Stage};
+use super::rounds::Seen;
+use super::stage::Stage;
 use crate::cli::Mode;
 use crate::statistics::{Durations, Quantiles, Rate, rounded};
 
@@ -23,18 +24,8 @@ pub(crate) struct Figures {
     pub(crate) payload_bytes: usize,
     pub(crate) pace_ms: f64,
     pub(crate) versions: BTreeMap<&'static str, String>,
-    pub(crate) modes: Modes,
-}
-
-/// The modes that were run.
-#[derive(Debug, Serialize)]
-pub(crate) struct Modes {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    off: Option<ModeFigures>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    propagate: Option<ModeFigures>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    barrier: Option<ModeFigures>,
+    /// By name, in the order of [`Mode`].
+    pub(crate) modes: BTreeMap<Mode, ModeFigures>,
 }
 
 /// One mode.
@@ -48,6 +39,10 @@ pub(crate) struct ModeFigures {
     pub(crate) violation_interval: [f64; 2],
     /// From the acknowledged write to the end of the read.
     pub(crate) window_ms: Quantiles,
+    /// From the beginning of the write to its acknowledgement.
+    pub(crate) write_ms: Quantiles,
+    /// Rounds whose reader gave up waiting, and did not read.
+    pub(crate) gave_up: u64,
     /// The lineage's text in the notification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wire_bytes: Option<Bytes>,
@@ -93,13 +88,13 @@ pub(crate) struct Outcomes {
 
 impl Figures {
     pub(crate) fn new(stage: &Stage, seen: &[Seen], probes: u64, detection: Option<Detection>) -> Self {
-        let settings = &stage.settings;
-        let figures = |mode: Mode| {
-            let seen: Vec<&Seen> = seen.iter().filter(|seen| seen.mode == mode).collect();
-            settings.modes.contains(&mode).then(|| ModeFigures::new(&seen))
+        let (settings, cell) = (&stage.settings, &stage.cell);
+        let figures = |mode: &Mode| {
+            let seen: Vec<&Seen> = seen.iter().filter(|seen| seen.mode == *mode).collect();
+            (*mode, ModeFigures::new(&seen))
         };
-        let mut barrier = figures(Mode::Barrier);
-        if let Some(figures) = barrier.as_mut().and_then(|mode| mode.barrier.as_mut()) {
+        let mut modes: BTreeMap<Mode, ModeFigures> = cell.modes.iter().map(figures).collect();
+        if let Some(figures) = modes.get_mut(&Mode::Barrier).and_then(|mode| mode.barrier.as_mut()) {
             figures.probes = probes;
             if let Some(detection) = detection {
                 figures.detection_ms = detection.delays.quantiles();
@@ -114,25 +109,21 @@ impl Figures {
         ]);
         Self {
             workload: "post-notification",
-            posts: settings.posts.to_string(),
-            notifier: settings.notifier.to_string(),
-            variant: settings.variant.to_string(),
+            posts: cell.posts.to_string(),
+            notifier: cell.notifier.to_string(),
+            variant: cell.variant.to_string(),
             lag_ms: rounded(settings.lag.as_secs_f64() * 1e3),
             rounds: settings.rounds,
             seed: settings.seed,
             payload_bytes: settings.payload,
             pace_ms: rounded(settings.pace.as_secs_f64() * 1e3),
             versions,
-            modes: Modes { off: figures(Mode::Off), propagate: figures(Mode::Propagate), barrier },
+            modes,
         }
     }
 
     pub(crate) fn mode(&self, mode: Mode) -> Option<&ModeFigures> {
-        match mode {
-            Mode::Off => self.modes.off.as_ref(),
-            Mode::Propagate => self.modes.propagate.as_ref(),
-            Mode::Barrier => self.modes.barrier.as_ref(),
-        }
+        self.modes.get(&mode)
     }
 }
 
@@ -148,6 +139,8 @@ impl ModeFigures {
             violation_rate: rate.share(),
             violation_interval: rate.interval(),
             window_ms: windows.quantiles(),
+            write_ms: seen.iter().map(|seen| seen.write).collect::<Durations>().quantiles(),
+            gave_up: seen.len() as u64 - rate.of,
             wire_bytes: Bytes::of(seen.iter().map(|seen| seen.lineage_bytes).filter(|bytes| *bytes > 0)),
             barrier: BarrierFigures::new(seen),
         }

@@ -5,49 +5,60 @@
 
 mod detection;
 mod figures;
+mod matrix;
+mod matrix_table;
 mod oracle;
 mod rounds;
 mod setup;
+mod stage;
 mod table;
 
-use antipode::barrier::Registry;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
 
 use self::figures::Figures;
-use self::rounds::{Seen, Stage};
-use crate::cli::{Mode, PostNotification, Variant};
-use crate::posts::Post;
+use self::rounds::Seen;
+use self::stage::Stage;
+use crate::cli::{Mode, PostNotification};
 use crate::{Failure, notifier, output, posts};
 
-/// Runs the workload, prints its table and writes its figures.
+/// Runs the workload, or its matrix, prints a table and writes the figures.
 ///
 /// # Errors
 /// [`Failure::Violated`] if a read behind a barrier was stale, [`Failure::NotVisible`] if barriers
 /// failed; and whatever keeps the run from its end.
 pub(crate) async fn run(settings: &PostNotification) -> Result<(), Failure> {
-    let settings = settings.normalised();
+    let cells = settings.cells()?;
+    if settings.matrix {
+        return matrix::run(settings, cells).await;
+    }
+    let Some(cell) = cells.into_iter().next() else { return Ok(()) };
     let progress = output::progress("starting the stores", 0);
-    let posts = posts::open(settings.posts, settings.seed).await?;
-    let notifier = notifier::open(settings.notifier, settings.seed).await?;
-    let registry = Registry::builder().store_arc(posts.reader()).deadline(settings.deadline).build().await?;
-    let stage = Stage::new(settings.clone(), posts, notifier, registry);
-
-    setup::prepare(&stage, &progress).await?;
-    stage.posts.set_lag(settings.lag)?;
-    let before = stage.probes()?;
-    let seen = rounds::run(&stage, &progress).await?;
-    let probes = stage.probes()? - before;
-    let detection = match settings.modes.contains(&Mode::Barrier) {
-        true => Some(detection::measure(&stage, &progress).await?),
-        false => None,
-    };
+    let posts = posts::open(cell.posts, settings.seed).await?;
+    let notifier = notifier::open(cell.notifier, settings.seed).await?;
+    let stage = Stage::new(settings.clone(), cell, 0, posts, notifier).await?;
+    let (figures, seen) = play(&stage, &progress).await?;
     progress.finish_and_clear();
-
-    let figures = Figures::new(&stage, &seen, probes, detection);
     print!("{}", table::render(&figures));
     output::write_json(settings.json.as_deref(), &figures)?;
     verdict(&seen)
+}
+
+/// Runs one cell to its end.
+async fn play(stage: &Arc<Stage>, progress: &ProgressBar) -> Result<(Figures, Vec<Seen>), Failure> {
+    stage.posts.set_lag(Duration::ZERO)?;
+    setup::prepare(stage, progress).await?;
+    stage.posts.set_lag(stage.settings.lag)?;
+    let before = stage.probes()?;
+    let seen = rounds::run(stage, progress).await?;
+    let probes = stage.probes()? - before;
+    let detection = match stage.cell.modes.contains(&Mode::Barrier) {
+        true => Some(detection::measure(stage, progress).await?),
+        false => None,
+    };
+    Ok((Figures::new(stage, &seen, probes, detection), seen))
 }
 
 /// Whether the run showed what it should.
@@ -64,35 +75,9 @@ fn verdict(seen: &[Seen]) -> Result<(), Failure> {
     Err(Failure::NotVisible { failed, barriers, first })
 }
 
-impl PostNotification {
-    /// Each mode once, in their order.
-    fn normalised(&self) -> Self {
-        let mut settings = self.clone();
-        settings.modes.sort();
-        settings.modes.dedup();
-        settings
-    }
-
-    /// A version of the post of a round: the same for the same seed.
-    fn post(&self, number: usize, version: u64) -> Post {
-        let number = number as u64;
-        let mut rng = StdRng::seed_from_u64(self.seed.rotate_left(32) ^ number << 8 ^ version);
-        Post::new(format!("p{number}"), version, self.payload, &mut rng)
-    }
-
-    /// The version that a round writes.
-    fn version(&self) -> u64 {
-        match self.variant {
-            Variant::Insert => 1,
-            Variant::Update => 2,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use antipode::barrier::Registry;
     use antipode::lineage::Lineage;
 
     use super::oracle::Sight;
@@ -103,7 +88,8 @@ mod tests {
         let registry = Registry::builder().build().await.unwrap();
         let outcome = registry.barrier_on(&Lineage::new()).await;
         let barrier = (mode == Mode::Barrier).then_some(Waited { took: Duration::ZERO, outcome });
-        Seen { mode, read: Some(Read { sight, window: Duration::ZERO }), lineage_bytes: 0, barrier }
+        let read = Some(Read { sight, window: Duration::ZERO });
+        Seen { mode, write: Duration::ZERO, read, lineage_bytes: 0, barrier }
     }
 
     #[tokio::test]

@@ -1,45 +1,34 @@
 //! The rounds: a writer in the US, a reader in Europe, and only a notification between them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antipode::barrier::{BarrierError, Registry, Report};
+use antipode::barrier::{BarrierError, Report};
 use antipode::lineage::LineageScope;
 use futures_util::future::try_join;
 use indicatif::ProgressBar;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
 
 use super::oracle::{Sight, judge};
+use super::stage::{Acknowledged, Stage};
 use crate::Failure;
-use crate::cli::{Mode, PostNotification};
-use crate::notifier::{Notification, Notifier};
-use crate::posts::{Access, Posts};
+use crate::cli::Mode;
+use crate::notifier::Notification;
+use crate::posts::{Access, Reference};
 
 /// How long a run may take beyond its schedule.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What a run is made of.
-pub(crate) struct Stage {
-    pub(crate) settings: PostNotification,
-    pub(crate) posts: Box<dyn Posts>,
-    pub(crate) notifier: Box<dyn Notifier>,
-    /// The reader's.
-    pub(crate) registry: Registry,
-    /// The mode of each round.
-    pub(crate) rounds: Vec<Mode>,
-    /// When each round's post was acknowledged: for the clock only, the reader takes nothing else
-    /// from it.
-    acknowledged: Vec<OnceLock<Instant>>,
-}
+/// How long a reader sleeps beyond the lag, in [`Mode::Sleep`].
+const MARGIN: Duration = Duration::from_millis(10);
 
 /// What the reader of one round saw.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) mode: Mode,
-    /// Nothing, if the barrier failed: then the post was not read.
+    /// How long the write took, until it was acknowledged.
+    pub(crate) write: Duration,
+    /// Nothing, if the reader gave up waiting: then the post was not read.
     pub(crate) read: Option<Read>,
     pub(crate) lineage_bytes: usize,
     pub(crate) barrier: Option<Waited>,
@@ -60,40 +49,15 @@ pub(crate) struct Waited {
     pub(crate) outcome: Result<Report, BarrierError>,
 }
 
-impl Stage {
-    pub(crate) fn new(
-        settings: PostNotification,
-        posts: Box<dyn Posts>,
-        notifier: Box<dyn Notifier>,
-        registry: Registry,
-    ) -> Arc<Self> {
-        let mut rng = StdRng::seed_from_u64(settings.seed);
-        let mut turn = settings.modes.clone();
-        let turns = (0..settings.rounds).flat_map(|_| {
-            turn.shuffle(&mut rng);
-            turn.clone()
-        });
-        let rounds: Vec<Mode> = turns.collect();
-        let acknowledged = rounds.iter().map(|_| OnceLock::new()).collect();
-        Arc::new(Self { settings, posts, notifier, registry, rounds, acknowledged })
-    }
-
-    /// How often the reader's replica was probed so far.
-    pub(crate) fn probes(&self) -> Result<u64, Failure> {
-        let (store, replica) = self.posts.place()?;
-        Ok(self.registry.probes(store, replica).unwrap_or_default())
-    }
-}
-
 /// Runs all rounds.
 pub(crate) async fn run(stage: &Arc<Stage>, progress: &ProgressBar) -> Result<Vec<Seen>, Failure> {
     let total = u32::try_from(stage.rounds.len()).unwrap_or(u32::MAX);
     progress.set_length(u64::from(total));
     progress.set_message("rounds");
     let mut readers = JoinSet::new();
-    for mode in &stage.settings.modes {
+    for mode in &stage.cell.modes {
         // Subscribed before the first round begins.
-        let subscription = stage.notifier.subscribe(*mode).await?;
+        let subscription = stage.notifier.subscribe(stage.channel(*mode)).await?;
         readers.spawn(read_all(Arc::clone(stage), *mode, subscription, progress.clone()));
     }
     let limit = stage.settings.pace * total + stage.settings.lag + stage.settings.deadline + GRACE;
@@ -117,17 +81,18 @@ async fn write_all(stage: &Arc<Stage>) -> Result<(), Failure> {
 
 /// The writer's side of one round.
 async fn write(stage: Arc<Stage>, number: usize) -> Result<(), Failure> {
-    let Some((mode, acknowledged)) = stage.rounds.get(number).zip(stage.acknowledged.get(number)) else {
+    let Some((mode, acknowledged)) = stage.round(number) else {
         return Ok(());
     };
-    let post = stage.settings.post(number, stage.settings.version());
+    let mut post = stage.post(number);
     let request = async {
-        stage.posts.write(mode.access(), &post).await?;
-        acknowledged.get_or_init(Instant::now);
-        stage.notifier.publish(*mode, &post.reference).await
+        let began = Instant::now();
+        post.reference.session = stage.posts.write(mode.access(), &post).await?;
+        acknowledged.get_or_init(|| Acknowledged { at: Instant::now(), took: began.elapsed() });
+        stage.notifier.publish(stage.channel(*mode), &post.reference).await
     };
     match mode.access() {
-        Access::Raw => request.await,
+        Access::Raw | Access::Own => request.await,
         Access::Shim => LineageScope::new().run(request).await,
     }
 }
@@ -156,10 +121,8 @@ async fn read_all(
 
 /// The reader's side of one round.
 async fn read(stage: &Stage, mode: Mode, notification: &Notification) -> Result<Seen, Failure> {
-    let number = notification.post.post.strip_prefix('p').and_then(|number| number.parse::<usize>().ok());
-    let acknowledged = number.and_then(|number| stage.acknowledged.get(number)?.get());
     let garbled = || Failure::Garbled { what: "a notification", found: notification.post.to_string() };
-    let acknowledged = acknowledged.ok_or_else(garbled)?;
+    let Acknowledged { at, took: write } = stage.acknowledged(&notification.post).ok_or_else(garbled)?;
     let handle = async {
         let barrier = match mode {
             Mode::Barrier => {
@@ -167,21 +130,43 @@ async fn read(stage: &Stage, mode: Mode, notification: &Notification) -> Result<
                 let outcome = stage.registry.barrier().await;
                 Some(Waited { took: began.elapsed(), outcome })
             }
-            Mode::Off | Mode::Propagate => None,
+            _ => None,
         };
-        let read = if barrier.as_ref().is_some_and(|barrier| barrier.outcome.is_err()) {
-            None
-        } else {
-            let body = stage.posts.read(mode.access(), &notification.post.post).await?;
-            let window = acknowledged.elapsed();
+        let ready = match mode {
+            Mode::Barrier => barrier.as_ref().is_some_and(|barrier| barrier.outcome.is_ok()),
+            Mode::Poll => polled(stage, &notification.post).await?,
+            Mode::Sleep => {
+                tokio::time::sleep(stage.settings.lag + MARGIN).await;
+                true
+            }
+            Mode::Off | Mode::Propagate | Mode::RemoteApply | Mode::Wait | Mode::CausalSession => true,
+        };
+        let read = if ready {
+            let body = stage.posts.read(mode.access(), &notification.post).await?;
+            let window = at.elapsed();
             Some(Read { sight: judge(&notification.post, body.as_deref())?, window })
+        } else {
+            None
         };
-        Ok(Seen { mode, read, lineage_bytes: notification.lineage_bytes, barrier })
+        Ok(Seen { mode, write, read, lineage_bytes: notification.lineage_bytes, barrier })
     };
     match mode.access() {
-        Access::Raw => handle.await,
+        Access::Raw | Access::Own => handle.await,
         Access::Shim => LineageScope::from(notification.lineage.clone()).run(handle).await,
     }
+}
+
+/// Waits as the paper's published artifact does: until the key of the write exists, whatever its version.
+/// The artifact has no deadline.
+async fn polled(stage: &Stage, post: &Reference) -> Result<bool, Failure> {
+    let exists = async {
+        while stage.posts.read(Access::Raw, post).await?.is_none() {
+            // The embedded store answers without waiting; let others run.
+            tokio::task::yield_now().await;
+        }
+        Ok(true)
+    };
+    tokio::time::timeout(stage.settings.deadline, exists).await.unwrap_or(Ok(false))
 }
 
 /// What all tasks returned; the first failure ends the others.
@@ -197,8 +182,9 @@ impl Mode {
     /// How the stores are used in this mode.
     pub(crate) fn access(self) -> Access {
         match self {
-            Self::Off => Access::Raw,
+            Self::Off | Self::Poll | Self::Sleep => Access::Raw,
             Self::Propagate | Self::Barrier => Access::Shim,
+            Self::RemoteApply | Self::Wait | Self::CausalSession => Access::Own,
         }
     }
 }

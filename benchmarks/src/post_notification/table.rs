@@ -35,12 +35,11 @@ pub(crate) fn render(figures: &Figures) -> String {
 }
 
 fn table(figures: &Figures) -> String {
-    let modes: Vec<(Mode, &ModeFigures)> =
-        Mode::ALL.into_iter().filter_map(|mode| Some((mode, figures.mode(mode)?))).collect();
-    let heads = modes.iter().map(|(mode, _)| mode.to_string());
+    let modes = &figures.modes;
+    let heads = modes.keys().map(Mode::to_string);
     let mut table = output::table([String::new()].into_iter().chain(heads));
     let mut row = |title: &str, cell: &dyn Fn(&ModeFigures) -> Option<String>| {
-        let cells: Vec<Option<String>> = modes.iter().map(|(_, figures)| cell(figures)).collect();
+        let cells: Vec<Option<String>> = modes.values().map(cell).collect();
         if cells.iter().any(Option::is_some) {
             let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
             table.add_row([title.to_owned()].into_iter().chain(cells));
@@ -50,6 +49,8 @@ fn table(figures: &Figures) -> String {
     row("violations", &|mode| Some(mode.violations.to_string()));
     row("violation rate (95 % interval)", &|mode| Some(rate(mode)));
     row("consistency window, p50 / p99 ms", &|mode| Some(output::quantiles(mode.window_ms)));
+    row("write latency, p50 / p99 ms", &|mode| Some(output::quantiles(mode.write_ms)));
+    row("gave up waiting", &|mode| (mode.gave_up > 0).then(|| mode.gave_up.to_string()));
     row("barrier wait, p50 / p99 ms", &|mode| {
         Some(output::quantiles(mode.barrier.as_ref()?.barrier_wait_ms))
     });
@@ -69,7 +70,8 @@ fn table(figures: &Figures) -> String {
     table.to_string()
 }
 
-fn rate(mode: &ModeFigures) -> String {
+/// The violation rate with its interval.
+pub(super) fn rate(mode: &ModeFigures) -> String {
     let [low, high] = mode.violation_interval.map(output::percent);
     let rate = output::percent(mode.violation_rate);
     match mode.violations {

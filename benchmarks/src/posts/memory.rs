@@ -7,7 +7,7 @@ use std::time::Duration;
 use antipode::barrier::{BoxFuture, OnMissing, Store};
 use antipode::memory::{Lag, MemoryStore};
 
-use super::{Access, EU, POSTS, Post, Posts};
+use super::{Access, EU, POSTS, Post, Posts, Reference};
 use crate::Failure;
 
 /// A region `us` and one, `eu`, that its log reaches late.
@@ -45,18 +45,30 @@ impl Posts for MemoryPosts {
         Some(Duration::from_micros(self.lag_us.load(Ordering::Relaxed)))
     }
 
-    fn write<'a>(&'a self, _access: Access, post: &'a Post) -> BoxFuture<'a, Result<(), Failure>> {
+    fn write<'a>(
+        &'a self,
+        _access: Access,
+        post: &'a Post,
+    ) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
-            self.writer.shim().put(post.id(), &post.body).await.map_err(failed("store a post"))?;
-            Ok(())
+            let shim = self.writer.shim();
+            let written = match &post.body {
+                Some(body) => shim.put(post.id(), body).await,
+                None => shim.delete(post.id()).await,
+            };
+            written.map(|_| None).map_err(failed("store a post"))
         })
     }
 
-    fn read<'a>(&'a self, access: Access, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
+    fn read<'a>(
+        &'a self,
+        access: Access,
+        post: &'a Reference,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
         Box::pin(async move {
             let body = match access {
-                Access::Raw => self.reader.peek(EU, id),
-                Access::Shim => self.reader.shim().get(id).await,
+                Access::Raw | Access::Own => self.reader.peek(EU, &post.post),
+                Access::Shim => self.reader.shim().get(&post.post).await,
             };
             Ok(body.map_err(failed("read a post"))?.map(|body| body.to_vec()))
         })

@@ -16,7 +16,7 @@ use antipode::lineage::{ReplicaName, StoreName};
 use crate::Failure;
 use crate::cli::StoreKind;
 
-pub(crate) use post::{Post, Reference};
+pub(crate) use post::{Post, Reference, State};
 
 /// The name of the store of posts, in every service.
 const POSTS: &str = "posts";
@@ -30,6 +30,8 @@ pub(crate) enum Access {
     Raw,
     /// Through the shim, in the current lineage.
     Shim,
+    /// With the bare driver and the store's own strongest means: see [`Mode`](crate::cli::Mode).
+    Own,
 }
 
 /// A replicated store for posts, as the two sides of a run see it: the writer in the region of the
@@ -51,12 +53,17 @@ pub(crate) trait Posts: Send + Sync {
         None
     }
 
-    /// Stores the post, new or in place of an earlier version. It is acknowledged when this returns.
-    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<(), Failure>>;
+    /// Stores the post, new or in place of an earlier version, or deletes it. It is acknowledged when this
+    /// returns; what it returns is to go into the notification, for [`Reference::session`].
+    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<Option<String>, Failure>>;
 
-    /// Reads the post's body, once. Raw, it asks the reader's replica; through the shim, whichever
-    /// the current lineage is routed to, else that replica.
-    fn read<'a>(&'a self, access: Access, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>>;
+    /// Reads the post's body, once. Through the shim, it asks whichever replica the current lineage is
+    /// routed to, else the reader's replica.
+    fn read<'a>(
+        &'a self,
+        access: Access,
+        post: &'a Reference,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>>;
 
     /// What a reader's replica is called and which store that is a replica of.
     fn place(&self) -> Result<(StoreName, ReplicaName), Failure> {
@@ -72,13 +79,13 @@ pub(crate) trait Posts: Send + Sync {
 ///
 /// # Errors
 /// [`Failure::NotBuilt`], or that a server is missing or does not start.
-pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Box<dyn Posts>, Failure> {
+pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Arc<dyn Posts>, Failure> {
     match kind {
-        StoreKind::Memory => Ok(Box::new(memory::MemoryPosts::open(seed)?)),
+        StoreKind::Memory => Ok(Arc::new(memory::MemoryPosts::open(seed)?)),
         #[cfg(feature = "redis")]
-        StoreKind::Redis => Ok(Box::new(redis::RedisPosts::open().await?)),
+        StoreKind::Redis => Ok(Arc::new(redis::RedisPosts::open().await?)),
         #[cfg(feature = "postgres")]
-        StoreKind::Postgres => Ok(Box::new(postgres::PostgresPosts::open().await?)),
+        StoreKind::Postgres => Ok(Arc::new(postgres::PostgresPosts::open().await?)),
         #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
         missing => Err(missing.not_built()),
     }

@@ -8,17 +8,20 @@ use antipode::postgres::PostgresStore;
 use antipode_docker::{PostgresOptions, PostgresTopology};
 use sqlx::PgPool;
 
-use super::{Access, EU, POSTS, Post, Posts};
+use super::{Access, EU, POSTS, Post, Posts, Reference};
 use crate::Failure;
 use crate::servers::postgres::{failed, pool, version};
 
 /// Insert, or the next version: what an application of posts would say.
 const STORE: &str =
     "INSERT INTO posts (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+const DELETE: &str = "DELETE FROM posts WHERE id = $1";
+const REMOTE_APPLY: &str = "SET LOCAL synchronous_commit = remote_apply";
 const READ_RAW: &str = "SELECT body FROM posts WHERE id = $1";
 const READ: &str = "SELECT body, antipode_lineage FROM posts WHERE id = $1";
 
-/// A primary, and a streaming standby behind a proxy that delays its replication.
+/// A primary, and a streaming standby behind a proxy that delays its replication. Commits wait for the
+/// standby only where they ask for it.
 pub(crate) struct PostgresPosts {
     topology: PostgresTopology,
     writer: PostgresStore,
@@ -31,6 +34,8 @@ pub(crate) struct PostgresPosts {
 impl PostgresPosts {
     pub(crate) async fn open() -> Result<Self, Failure> {
         let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await?;
+        topology.primary().set_setting("synchronous_commit", "local").await?;
+        topology.primary().set_setting("synchronous_standby_names", "*").await?;
         let (primary, replica) = (topology.primary().url(), topology.standby(0).url());
         // Two handles, each with pools of its own: the writer and the reader are different services.
         let store = async || {
@@ -62,29 +67,44 @@ impl Posts for PostgresPosts {
         Ok(())
     }
 
-    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<(), Failure>> {
+    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
             const OPERATION: &str = "store a post";
-            let store = sqlx::query(STORE).bind(post.id()).bind(&post.body);
+            let change = match &post.body {
+                Some(body) => sqlx::query(STORE).bind(post.id()).bind(body),
+                None => sqlx::query(DELETE).bind(post.id()),
+            };
             match access {
-                Access::Raw => {
+                Access::Raw | Access::Own => {
                     let mut transaction = self.to_primary.begin().await.map_err(failed(OPERATION))?;
-                    store.execute(&mut *transaction).await.map_err(failed(OPERATION))?;
-                    transaction.commit().await.map_err(failed(OPERATION))
+                    if access == Access::Own {
+                        let applied = sqlx::raw_sql(REMOTE_APPLY).execute(&mut *transaction).await;
+                        applied.map_err(failed(OPERATION))?;
+                    }
+                    change.execute(&mut *transaction).await.map_err(failed(OPERATION))?;
+                    transaction.commit().await.map_err(failed(OPERATION))?;
                 }
                 Access::Shim => {
                     let mut transaction = self.writer.shim().begin().await.map_err(failed(OPERATION))?;
-                    store.execute(&mut transaction).await.map_err(failed(OPERATION))?;
-                    transaction.commit().await.map_err(failed(OPERATION))
+                    change.execute(&mut transaction).await.map_err(failed(OPERATION))?;
+                    transaction.commit().await.map_err(failed(OPERATION))?;
                 }
             }
+            Ok(None)
         })
     }
 
-    fn read<'a>(&'a self, access: Access, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
+    fn read<'a>(
+        &'a self,
+        access: Access,
+        post: &'a Reference,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
         Box::pin(async move {
+            let id = &post.post;
             let body: Option<(Vec<u8>,)> = match access {
-                Access::Raw => sqlx::query_as(READ_RAW).bind(id).fetch_optional(&self.to_replica).await,
+                Access::Raw | Access::Own => {
+                    sqlx::query_as(READ_RAW).bind(id).fetch_optional(&self.to_replica).await
+                }
                 Access::Shim => {
                     let row = sqlx::query(READ).bind(id).fetch_optional(&self.reader.reads()).await;
                     row.and_then(|row| row.map(|row| Ok((sqlx::Row::try_get(&row, 0)?,))).transpose())

@@ -7,11 +7,11 @@ use antipode::barrier::{BoxFuture, OnMissing, Store};
 use antipode::redis::RedisStore;
 use antipode_docker::{RedisOptions, RedisTopology};
 use redis::aio::ConnectionManager;
-use redis::{AsyncCommands, Client};
+use redis::{AsyncCommands, Client, Cmd, RedisResult};
 
-use super::{Access, EU, POSTS, Post, Posts};
+use super::{Access, EU, POSTS, Post, Posts, Reference};
 use crate::Failure;
-use crate::servers::redis::{failed, raw_connection, version};
+use crate::servers::redis::{Waiting, failed, raw_connection, version};
 
 /// A primary, and a replica behind a proxy that delays its replication.
 pub(crate) struct RedisPosts {
@@ -20,6 +20,7 @@ pub(crate) struct RedisPosts {
     reader: RedisStore,
     to_primary: ConnectionManager,
     to_replica: ConnectionManager,
+    waiting: Waiting,
     version: String,
 }
 
@@ -38,6 +39,7 @@ impl RedisPosts {
             reader: store()?,
             to_primary: raw_connection(&primary).await?,
             to_replica: raw_connection(&replica).await?,
+            waiting: Waiting::new(client(&primary)?),
             version: version(&primary).await?,
             topology,
         })
@@ -58,28 +60,39 @@ impl Posts for RedisPosts {
         Ok(())
     }
 
-    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<(), Failure>> {
+    fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         Box::pin(async move {
             const OPERATION: &str = "store a post";
-            let (key, body) = (post.id(), post.body.as_slice());
-            match access {
-                Access::Raw => self.to_primary.clone().set(key, body).await.map_err(failed(OPERATION)),
+            let change = match &post.body {
+                Some(body) => Cmd::set(post.id(), body.as_slice()),
+                None => Cmd::del(post.id()),
+            };
+            let written: RedisResult<()> = match access {
+                Access::Raw => change.query_async(&mut self.to_primary.clone()).await,
                 Access::Shim => {
                     let mut shim = self.writer.connection().await.map_err(failed(OPERATION))?;
-                    shim.set(key, body).await.map_err(failed(OPERATION))
+                    change.query_async(&mut shim).await
                 }
-            }
+                Access::Own => return self.waiting.write(change).await.map(|()| None),
+            };
+            written.map(|()| None).map_err(failed(OPERATION))
         })
     }
 
-    fn read<'a>(&'a self, access: Access, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
+    fn read<'a>(
+        &'a self,
+        access: Access,
+        post: &'a Reference,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>> {
         Box::pin(async move {
             const OPERATION: &str = "read a post";
             match access {
-                Access::Raw => self.to_replica.clone().get(id).await.map_err(failed(OPERATION)),
+                Access::Raw | Access::Own => {
+                    self.to_replica.clone().get(&post.post).await.map_err(failed(OPERATION))
+                }
                 Access::Shim => {
                     let mut shim = self.reader.read_connection().await.map_err(failed(OPERATION))?;
-                    shim.get(id).await.map_err(failed(OPERATION))
+                    shim.get(&post.post).await.map_err(failed(OPERATION))
                 }
             }
         })

@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 
 use self::figures::{Figures, Measured, Point};
 use crate::cli::Waiters;
-use crate::posts::{Post, Posts, Reference};
+use crate::posts::{Post, Posts};
 use crate::{Failure, output, posts};
 
 /// How long a waiter may wait.
@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a run is made of.
 pub(crate) struct Stage {
-    posts: Box<dyn Posts>,
+    posts: Arc<dyn Posts>,
     registry: Registry,
     written: AtomicU32,
 }
@@ -75,8 +75,7 @@ impl Stage {
     /// A new post, and a small one: polling for it should cost no more than asking whether it exists.
     fn post(&self) -> Post {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let reference = Reference { post: format!("p{number}"), version: 1 };
-        Post { body: reference.to_string().into_bytes(), reference }
+        Post::small(format!("p{number}"), 1)
     }
 }
 

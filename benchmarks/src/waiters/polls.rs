@@ -18,13 +18,13 @@ pub(crate) async fn run(stage: &Arc<Stage>, post: &Post, waiters: u32) -> Result
     let queries = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..waiters {
-        let (stage, queries, id) = (Arc::clone(stage), Arc::clone(&queries), post.id().to_owned());
+        let (stage, queries, post) = (Arc::clone(stage), Arc::clone(&queries), post.reference.clone());
         tasks.spawn(async move {
             let mut asked = 0;
             let poll = async {
                 loop {
                     asked += 1;
-                    if stage.posts.read(Access::Raw, &id).await?.is_some() {
+                    if stage.posts.read(Access::Raw, &post).await?.is_some() {
                         return Ok::<_, Failure>(acknowledged.elapsed());
                     }
                     // The embedded store answers without waiting; let the other waiters run.

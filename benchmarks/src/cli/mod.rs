@@ -1,12 +1,16 @@
 //! The command line.
 
-use std::fmt;
+mod choices;
+mod post_notification;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{Failure, post_notification, waiters};
+pub(crate) use self::choices::{Mode, StoreKind, Variant};
+pub(crate) use self::post_notification::{Cell, PostNotification};
+use crate::{Failure, waiters};
 
 /// Shows what goes wrong between two datastores, that a barrier prevents it, and what that costs.
 ///
@@ -38,48 +42,6 @@ pub enum Workload {
     Overhead(Overhead),
     /// What thousands of barriers that wait at one replica cost, next to polling.
     Waiters(Waiters),
-}
-
-/// How often a notification overtakes the post that it is about, with and without a barrier.
-///
-/// In the US a post is stored and then announced. In Europe, where the store's log arrives late, a
-/// reader takes the notification and looks the post up, once, at its local replica. If the post is
-/// not there, or only an earlier version of it, that is a violation.
-#[derive(Debug, Clone, Args)]
-pub struct PostNotification {
-    /// Where posts are stored. Postgres and Redis are started for the run, each with a replica.
-    #[arg(long, value_name = "STORE", default_value = "memory")]
-    pub(crate) posts: StoreKind,
-    /// How notifications travel. Redis: a stream on a server of its own.
-    #[arg(long, value_name = "STORE", default_value = "memory")]
-    pub(crate) notifier: NotifierKind,
-    /// How late the log of posts arrives in Europe.
-    #[arg(long, value_name = "TIME", default_value = "150ms", value_parser = humantime::parse_duration)]
-    pub(crate) lag: Duration,
-    /// How many rounds in each mode. The modes take turns.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) rounds: u32,
-    /// How much later one round begins than the one before it, whether or not that has ended.
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
-    pub(crate) pace: Duration,
-    /// Seed of the order of modes, the payloads and the embedded store.
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// How large a post is, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
-    pub(crate) payload: usize,
-    /// Whether the post is new, or a new version of one that Europe has already.
-    #[arg(long, default_value = "insert")]
-    pub(crate) variant: Variant,
-    /// off: no lineage. propagate: shims and lineage, no barrier. barrier: a barrier before the read.
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',', default_value = "off,propagate,barrier")]
-    pub(crate) modes: Vec<Mode>,
-    /// How long a barrier may take.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) deadline: Duration,
-    /// Write the figures to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }
 
 /// What the shims cost: the same operations with the bare driver and through the shim, in turn, on
@@ -138,46 +100,6 @@ fn driver(name: &str) -> Result<StoreKind, String> {
     }
 }
 
-/// A store for posts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum StoreKind {
-    Memory,
-    Redis,
-    Postgres,
-}
-
-impl StoreKind {
-    pub(crate) fn not_built(self) -> Failure {
-        Failure::NotBuilt { store: self.to_string() }
-    }
-}
-
-/// A notifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NotifierKind {
-    Memory,
-    Redis,
-}
-
-/// What a round writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Variant {
-    Insert,
-    Update,
-}
-
-/// What a round does about causality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Mode {
-    Off,
-    Propagate,
-    Barrier,
-}
-
-impl Mode {
-    pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Propagate, Self::Barrier];
-}
-
 /// Parses this process's arguments. Prints and exits for `--help` and for what cannot be understood.
 #[must_use]
 pub fn parse_arguments() -> Workload {
@@ -196,7 +118,7 @@ pub fn parse_arguments() -> Workload {
 /// [`Failure`] if it could not be run to its end, or did not show what it should.
 pub async fn run(workload: Workload) -> Result<(), Failure> {
     match workload {
-        Workload::PostNotification(settings) => post_notification::run(&settings).await,
+        Workload::PostNotification(settings) => crate::post_notification::run(&settings).await,
         Workload::Waiters(settings) => waiters::run(&settings).await,
         #[cfg(any(feature = "redis", feature = "postgres"))]
         Workload::Overhead(settings) => crate::overhead::run(&settings).await,
@@ -207,19 +129,6 @@ pub async fn run(workload: Workload) -> Result<(), Failure> {
         }
     }
 }
-
-/// The name that the value has on the command line.
-macro_rules! named_as_given {
-    ($($kind:ty),+) => {
-        $(impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.to_possible_value().map_or(Ok(()), |value| f.pad(value.get_name()))
-            }
-        })+
-    };
-}
-
-named_as_given!(StoreKind, NotifierKind, Variant, Mode);
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,14 @@
 //! Redis with the bare driver.
 
+mod waiting;
+
 use std::error::Error;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, InfoDict};
 
+pub(crate) use self::waiting::Waiting;
 use crate::Failure;
 
 /// How long a reply may take: generous, for the machine may be busy.

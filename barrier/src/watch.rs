@@ -52,6 +52,16 @@ pub(crate) enum Wanted {
     Of(Vec<Shard>),
 }
 
+impl Wanted {
+    /// Whether an answer about these shards says how all the writes stand.
+    fn covers(&self, writes: &[WriteId]) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Of(shards) => writes.iter().all(|write| shards.contains(&write.shard)),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Waiter<T> {
     token: T,
@@ -82,6 +92,8 @@ pub(crate) struct Watch<T> {
     newcomers: BTreeSet<WaiterId>,
     askers: Vec<Asker<T>>,
     begun: u64,
+    /// The shards that the probe under way asks for.
+    asked: Wanted,
     /// What the server holds a request for.
     awaited: Option<Target>,
     pacing: Pacing,
@@ -105,6 +117,7 @@ impl<T: Clone> Watch<T> {
             newcomers: BTreeSet::new(),
             askers: Vec::new(),
             begun: 0,
+            asked: Wanted::All,
             awaited: None,
             pacing: Pacing::new(now),
         }
@@ -182,9 +195,11 @@ impl<T: Clone> Watch<T> {
         !self.newcomers.is_empty() || !self.askers.is_empty()
     }
 
-    /// A probe begins, or the server holds a request until a target is applied. Returns its number.
-    pub(crate) fn begin(&mut self, now: Instant, awaited: Option<Target>) -> u64 {
+    /// A probe of these shards begins, or the server holds a request until a target is applied.
+    /// Returns its number.
+    pub(crate) fn begin(&mut self, now: Instant, awaited: Option<Target>, asked: Wanted) -> u64 {
         self.awaited = awaited;
+        self.asked = asked;
         self.pacing.begin(now);
         self.begun += 1;
         self.begun
@@ -201,9 +216,12 @@ impl<T: Clone> Watch<T> {
         self.failure = None;
         self.awaited = None;
         let turned = self.learn(begun, answer);
-        let mut due = std::mem::take(&mut self.newcomers);
+        let mut due: BTreeSet<_> = self
+            .newcomers
+            .extract_if(.., |id| self.waiters.get(id).is_none_or(|waiter| self.asked.covers(&waiter.writes)))
+            .collect();
         if turned {
-            due.extend(self.waiters.keys());
+            due.extend(self.waiters.keys().filter(|id| !self.newcomers.contains(id)));
         } else {
             due.extend(self.reached());
         }
@@ -251,17 +269,19 @@ impl<T: Clone> Watch<T> {
             })
     }
 
-    /// Takes in an answer; says whether it is of another history than what was known, so that every
-    /// verdict has to be made anew.
+    /// Takes in an answer, which replaces what was known: of a shard that it leaves out nothing is
+    /// known any more, whoever was told what about it before. Says whether that, or another history,
+    /// makes it necessary to judge everyone anew.
     fn learn(&mut self, begun: Instant, answer: Frontiers) -> bool {
         let Some((known, at)) = &mut self.known else {
             self.known = Some((answer, begun));
             return true;
         };
-        let turned = answer.iter().any(|(shard, new)| {
-            known.get(shard).is_none_or(|old| old.epoch != new.epoch || old.ancestry != new.ancestry)
-        });
-        known.update(answer);
+        let turned = known.iter().any(|(shard, _)| answer.get(shard).is_none())
+            || answer.iter().any(|(shard, new)| {
+                known.get(shard).is_none_or(|old| old.epoch != new.epoch || old.ancestry != new.ancestry)
+            });
+        *known = answer;
         *at = begun;
         turned
     }

@@ -47,7 +47,9 @@ impl Simulation {
             match self.watch.next(self.now) {
                 Step::Sleep(until) => self.now = until,
                 Step::Rest => panic!("nobody waits"),
-                Step::Probe(_) | Step::Await(..) => return (self.watch.begin(self.now, None), self.now),
+                Step::Probe(wanted) | Step::Await(_, wanted) => {
+                    return (self.watch.begin(self.now, None, wanted), self.now);
+                }
             }
         }
     }
@@ -187,7 +189,7 @@ fn who_comes_while_the_server_holds_a_request_is_served_by_it_if_it_can() {
     sim.join("first", &[write(0, OLD, 40)]);
     sim.answer(at(OLD, 1));
     let target = Target { shard: Shard::ONLY, epoch: OLD, position: Position(40) };
-    let number = sim.watch.begin(sim.now, Some(target));
+    let number = sim.watch.begin(sim.now, Some(target), Wanted::Of(vec![target.shard]));
     let join = |sim: &mut Simulation, writes: &[WriteId]| sim.watch.join(sim.now, "x", Arc::from(writes)).1;
     assert_eq!(join(&mut sim, &[write(0, OLD, 40)]), Status::Pending);
     assert_eq!(join(&mut sim, &[write(0, OLD, 50)]), Status::Pending);
@@ -218,4 +220,32 @@ fn probes_do_not_depend_on_how_many_wait() {
     };
     assert_eq!(probes(1), probes(10_000));
     assert!(probes(1) < 150, "{} probes in 150 ms", probes(1));
+}
+
+fn of(shards: &[(u64, u64)]) -> Frontiers {
+    shards.iter().map(|(shard, position)| (Shard(*shard), Frontier::new(OLD, Position(*position)))).collect()
+}
+
+#[test]
+fn what_an_answer_leaves_out_is_not_believed_for_longer() {
+    let mut sim = Simulation::new();
+    sim.join("first", &[write(1, OLD, 10)]);
+    sim.answer(of(&[(1, 10)]));
+    sim.join("second", &[write(2, OLD, 10)]);
+    sim.answer(of(&[(2, 10)]));
+    let known = sim.watch.known().unwrap();
+    assert!(!covers(known, &[write(1, OLD, 10)], sim.now, Duration::MAX), "nobody asked again");
+    assert!(covers(known, &[write(2, OLD, 10)], sim.now, Duration::MAX));
+}
+
+#[test]
+fn who_comes_during_a_probe_of_other_shards_is_no_stranger() {
+    let mut sim = Simulation::new();
+    sim.join("first", &[write(1, OLD, 10)]);
+    let (number, begun) = sim.begin();
+    sim.join("second", &[write(2, OLD, 10)]);
+    let changes = sim.watch.answered(sim.now, number, begun, of(&[(1, 5)]));
+    assert_eq!(changes.waiters, [("first", Status::Pending)]);
+    let changes = sim.answer(of(&[(1, 5), (2, 10)]));
+    assert_eq!(changes.waiters, [("second", Status::Visible)]);
 }

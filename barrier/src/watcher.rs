@@ -262,10 +262,10 @@ impl Inner {
         }
     }
 
-    fn begin(&self, target: Option<Target>) -> (u64, Instant) {
+    fn begin(&self, target: Option<Target>, asked: Wanted) -> (u64, Instant) {
         let now = Instant::now();
         self.probes.fetch_add(1, Ordering::Relaxed);
-        (self.lock().watch.begin(now, target), now)
+        (self.lock().watch.begin(now, target, asked), now)
     }
 
     /// Lets the server hold the request; those who join meanwhile end that only if its answer cannot
@@ -276,7 +276,7 @@ impl Inner {
         wait: BoxFuture<'_, Result<Frontiers, ProbeError>>,
         wanted: Wanted,
     ) {
-        let (number, begun) = self.begin(Some(target));
+        let (number, begun) = self.begin(Some(target), Wanted::Of(vec![target.shard]));
         let mut wait = pin!(tokio::time::timeout(self.settings.probe_limit, wait));
         loop {
             tokio::select! {
@@ -295,7 +295,7 @@ impl Inner {
     }
 
     async fn probe(&self, wanted: Wanted) {
-        let (number, begun) = self.begin(None);
+        let (number, begun) = self.begin(None, wanted.clone());
         let shards = match &wanted {
             Wanted::All => Shards::All,
             Wanted::Of(shards) => Shards::Of(shards),

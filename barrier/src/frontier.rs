@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use antipode_lineage::{Epoch, Position, Shard};
+use antipode_lineage::{Epoch, Position, Shard, WriteId};
 use smallvec::SmallVec;
 
 /// What is known of one write at one replica.
@@ -113,6 +113,12 @@ impl Frontiers {
     /// Every shard with its frontier.
     pub fn iter(&self) -> impl Iterator<Item = (Shard, &Frontier)> {
         self.0.iter().map(|(shard, frontier)| (*shard, frontier))
+    }
+
+    /// How one write stands at these frontiers.
+    pub(crate) fn verdict(&self, write: &WriteId) -> Verdict {
+        let frontier = self.get(write.shard);
+        frontier.map_or(Verdict::Indeterminate, |frontier| frontier.verdict(write.epoch, write.position))
     }
 
     /// Takes over the newer sample's shards, and keeps the others.

@@ -16,6 +16,7 @@ mod barrier;
 mod decision;
 mod error;
 mod frontier;
+mod known;
 mod observer;
 mod pacing;
 mod recorder;

@@ -33,7 +33,7 @@ pub struct Probed<'a> {
     pub replica: ReplicaName,
     /// How long it took.
     pub took: Duration,
-    /// What it answered: all that is known of the replica now.
+    /// What it answered, or why it did not.
     pub result: Result<&'a Frontiers, &'a ProbeError>,
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::decision::{Decision, PrimaryView, decide};
 use crate::registry::RegisteredStore;
-use crate::watch::{Status, Wanted, verdict};
+use crate::watch::{Status, Wanted};
 use crate::watcher::{Bell, Seat, shards_of};
 use crate::{BoxFuture, Dependency, Frontiers, OnTimeout, Verdict};
 
@@ -231,7 +231,7 @@ impl Need<'_> {
         let look = |write: &WriteId| {
             let one = std::slice::from_ref(write);
             let statuses = answers.iter().map(|answer| match answer {
-                Ok(frontiers) => crate::watch::standing(frontiers, one).0,
+                Ok(frontiers) => crate::watch::standing(|write| frontiers.verdict(write), one).0,
                 Err(_) => Status::Down,
             });
             let statuses: Vec<Status> = statuses.collect();
@@ -258,7 +258,7 @@ impl Need<'_> {
 }
 
 fn least_settled(frontiers: &Frontiers, writes: &[WriteId]) -> Verdict {
-    let verdicts = || writes.iter().map(|write| verdict(frontiers, write));
+    let verdicts = || writes.iter().map(|write| frontiers.verdict(write));
     let worst = [Verdict::Lost, Verdict::Pending, Verdict::Indeterminate];
     worst.into_iter().find(|worst| verdicts().any(|verdict| verdict == *worst)).unwrap_or(Verdict::Visible)
 }

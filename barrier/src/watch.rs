@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use antipode_lineage::{Position, Shard, WriteId};
 use tokio::time::Instant;
 
+use crate::known::Known;
 use crate::pacing::Pacing;
 use crate::{Frontiers, ProbeError, Target, Verdict};
 
@@ -53,12 +53,17 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    /// Whether an answer about these shards says how all the writes stand.
-    fn covers(&self, writes: &[WriteId]) -> bool {
+    /// Whether this shard is one of them.
+    pub(crate) fn contains(&self, shard: Shard) -> bool {
         match self {
             Wanted::All => true,
-            Wanted::Of(shards) => writes.iter().all(|write| shards.contains(&write.shard)),
+            Wanted::Of(shards) => shards.contains(&shard),
         }
+    }
+
+    /// Whether an answer about these shards says how all the writes stand.
+    fn covers(&self, writes: &[WriteId]) -> bool {
+        writes.iter().all(|write| self.contains(write.shard))
     }
 }
 
@@ -82,7 +87,7 @@ struct Asker<T> {
 /// One replica's waiters and what is known of its frontiers. `T` is how the driver knows a waiter.
 #[derive(Debug)]
 pub(crate) struct Watch<T> {
-    known: Option<(Frontiers, Instant)>,
+    known: Option<Known>,
     failure: Option<ProbeError>,
     waiters: BTreeMap<WaiterId, Waiter<T>>,
     next_id: WaiterId,
@@ -123,8 +128,8 @@ impl<T: Clone> Watch<T> {
         }
     }
 
-    /// The last answer and when its probe began; forgotten when a probe fails.
-    pub(crate) fn known(&self) -> Option<&(Frontiers, Instant)> {
+    /// The last answers; forgotten when a probe fails.
+    pub(crate) fn known(&self) -> Option<&Known> {
         self.known.as_ref()
     }
 
@@ -211,11 +216,11 @@ impl<T: Clone> Watch<T> {
         now: Instant,
         number: u64,
         begun: Instant,
-        answer: Frontiers,
+        answer: &Frontiers,
     ) -> Changes<T> {
         self.failure = None;
         self.awaited = None;
-        let turned = self.learn(begun, answer);
+        let turned = self.known.get_or_insert_default().learn(&self.asked, begun, answer);
         let mut due: BTreeSet<_> = self
             .newcomers
             .extract_if(.., |id| self.waiters.get(id).is_none_or(|waiter| self.asked.covers(&waiter.writes)))
@@ -261,34 +266,17 @@ impl<T: Clone> Watch<T> {
     /// Whether the server holds a request whose answer serves these writes as well: they come after what
     /// it is held for, which is not applied yet.
     fn is_behind_awaited(&self, writes: &[WriteId]) -> bool {
-        let (Some((known, _)), Some(target)) = (&self.known, self.awaited) else { return false };
-        standing(known, writes).0 == Status::Pending
+        let (Some(known), Some(target)) = (&self.known, self.awaited) else { return false };
+        standing(|write| known.verdict(write), writes).0 == Status::Pending
             && writes.iter().all(|write| {
                 (write.shard, write.epoch) == (target.shard, target.epoch)
                     && write.position >= target.position
             })
     }
 
-    /// Takes in an answer, which replaces what was known: of a shard that it leaves out nothing is
-    /// known any more, whoever was told what about it before. Says whether that, or another history,
-    /// makes it necessary to judge everyone anew.
-    fn learn(&mut self, begun: Instant, answer: Frontiers) -> bool {
-        let Some((known, at)) = &mut self.known else {
-            self.known = Some((answer, begun));
-            return true;
-        };
-        let turned = known.iter().any(|(shard, _)| answer.get(shard).is_none())
-            || answer.iter().any(|(shard, new)| {
-                known.get(shard).is_none_or(|old| old.epoch != new.epoch || old.ancestry != new.ancestry)
-            });
-        *known = answer;
-        *at = begun;
-        turned
-    }
-
     /// Those in the queue whose position the frontiers have reached.
     fn reached(&self) -> Vec<WaiterId> {
-        let Some((known, _)) = &self.known else { return Vec::new() };
+        let Some(known) = &self.known else { return Vec::new() };
         let reached = |(shard, frontier): (Shard, &crate::Frontier)| {
             let upto = (shard, frontier.position, WaiterId::MAX);
             self.queue.range((shard, Position(0), 0)..=upto).map(|(_, _, id)| *id).collect::<Vec<_>>()
@@ -298,12 +286,12 @@ impl<T: Clone> Watch<T> {
 
     /// Judges a waiter by what is known, and puts it where it then belongs. Says if its status changed.
     fn judge(&mut self, id: WaiterId) -> Option<(T, Status)> {
-        let (known, _) = self.known.as_ref()?;
+        let known = self.known.as_ref()?;
         let waiter = self.waiters.get_mut(&id)?;
         if let Some((shard, position)) = waiter.queued.take() {
             self.queue.remove(&(shard, position, id));
         }
-        let (status, next) = standing(known, &waiter.writes);
+        let (status, next) = standing(|write| known.verdict(write), &waiter.writes);
         if let Some((shard, position)) = next {
             waiter.queued = next;
             self.queue.insert((shard, position, id));
@@ -353,11 +341,14 @@ impl<T: Clone> Watch<T> {
     }
 }
 
-/// How `writes` stand at these frontiers; if pending, the first place to wait for.
-pub(crate) fn standing(known: &Frontiers, writes: &[WriteId]) -> (Status, Option<(Shard, Position)>) {
+/// How `writes` stand by the verdict on each; if pending, the first place to wait for.
+pub(crate) fn standing(
+    verdict: impl Fn(&WriteId) -> Verdict,
+    writes: &[WriteId],
+) -> (Status, Option<(Shard, Position)>) {
     let (mut stranger, mut next) = (false, None);
     for write in writes {
-        match verdict(known, write) {
+        match verdict(write) {
             Verdict::Visible => {}
             Verdict::Pending => next = next.or(Some((write.shard, write.position))),
             Verdict::Lost => return (Status::Lost, None),
@@ -369,18 +360,6 @@ pub(crate) fn standing(known: &Frontiers, writes: &[WriteId]) -> (Status, Option
         Some(_) => (Status::Pending, next),
         None => (Status::Visible, None),
     }
-}
-
-/// How one write stands at these frontiers.
-pub(crate) fn verdict(known: &Frontiers, write: &WriteId) -> Verdict {
-    let frontier = known.get(write.shard);
-    frontier.map_or(Verdict::Indeterminate, |frontier| frontier.verdict(write.epoch, write.position))
-}
-
-/// Whether all of `writes` are visible at an answer that is no older than `ttl`.
-pub(crate) fn covers(known: &(Frontiers, Instant), writes: &[WriteId], now: Instant, ttl: Duration) -> bool {
-    let (frontiers, at) = known;
-    now.duration_since(*at) <= ttl && writes.iter().all(|write| verdict(frontiers, write) == Verdict::Visible)
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use antipode_lineage::{Epoch, StoreName};
 
 use super::*;
@@ -34,7 +36,7 @@ impl Simulation {
     /// Advances to the next probe and answers it.
     fn answer(&mut self, answer: Frontiers) -> Changes<&'static str> {
         let (number, begun) = self.begin();
-        self.watch.answered(self.now, number, begun, answer)
+        self.watch.answered(self.now, number, begun, &answer)
     }
 
     fn fail(&mut self) -> Changes<&'static str> {
@@ -105,8 +107,9 @@ fn a_frontier_that_goes_back_is_believed() {
     sim.join("a", &[write(0, OLD, 100)]);
     sim.answer(at(OLD, 90));
     sim.answer(at(OLD, 20));
-    let (known, _) = sim.watch.known().unwrap();
-    assert_eq!(known.get(Shard::ONLY).unwrap().position, Position(20), "a restore took it back");
+    let known = sim.watch.known().unwrap();
+    let positions: Vec<_> = known.iter().map(|(_, frontier)| frontier.position).collect();
+    assert_eq!(positions, [Position(20)], "a restore took it back");
 }
 
 #[test]
@@ -155,7 +158,7 @@ fn an_asker_is_served_by_a_probe_that_begins_after_it() {
     sim.join("waiter", &[write(0, OLD, 100)]);
     let (number, begun) = sim.begin();
     sim.watch.ask(sim.now, "asker", Wanted::All);
-    let during = sim.watch.answered(sim.now, number, begun, at(OLD, 1));
+    let during = sim.watch.answered(sim.now, number, begun, &at(OLD, 1));
     assert!(during.askers.is_empty(), "that probe may have read the frontier before the question");
     assert!(matches!(sim.watch.next(sim.now), Step::Probe(Wanted::All) | Step::Sleep(_)));
     assert_eq!(sim.answer(at(OLD, 1)).askers, ["asker"]);
@@ -198,7 +201,7 @@ fn who_comes_while_the_server_holds_a_request_is_served_by_it_if_it_can() {
         assert_eq!(join(&mut sim, &[other]), Status::Joining, "{other}");
         assert!(sim.watch.has_questions());
     }
-    let reached = sim.watch.answered(sim.now, number, sim.now, at(OLD, 50)).waiters;
+    let reached = sim.watch.answered(sim.now, number, sim.now, &at(OLD, 50)).waiters;
     assert_eq!(reached.iter().filter(|(_, status)| *status == Status::Visible).count(), 5);
     assert_eq!(join(&mut sim, &[write(0, OLD, 60)]), Status::Joining, "nothing is held any more");
 }
@@ -227,15 +230,39 @@ fn of(shards: &[(u64, u64)]) -> Frontiers {
 }
 
 #[test]
-fn what_an_answer_leaves_out_is_not_believed_for_longer() {
+fn what_was_not_asked_for_is_believed_for_as_long_as_its_own_answer() {
     let mut sim = Simulation::new();
     sim.join("first", &[write(1, OLD, 10)]);
     sim.answer(of(&[(1, 10)]));
+    let then = sim.now;
+    sim.now += Duration::from_millis(100);
     sim.join("second", &[write(2, OLD, 10)]);
     sim.answer(of(&[(2, 10)]));
+    let both = [write(1, OLD, 10), write(2, OLD, 10)];
     let known = sim.watch.known().unwrap();
-    assert!(!covers(known, &[write(1, OLD, 10)], sim.now, Duration::MAX), "nobody asked again");
-    assert!(covers(known, &[write(2, OLD, 10)], sim.now, Duration::MAX));
+    let ttl = Duration::from_millis(250);
+    assert!(known.covers(&both, sim.now, ttl));
+    assert!(!known.covers(&both, then + Duration::from_millis(300), ttl), "the first is older");
+    assert!(known.covers(&both[1..], then + Duration::from_millis(300), ttl));
+}
+
+#[test]
+fn a_shard_that_an_answer_leaves_out_is_forgotten() {
+    let mut sim = Simulation::new();
+    sim.join("first", &[write(1, OLD, 10)]);
+    sim.join("second", &[write(2, OLD, 20)]);
+    sim.answer(of(&[(1, 5), (2, 5)]));
+    let changes = sim.answer(of(&[(2, 20)]));
+    assert_eq!(changes.waiters, [("first", Status::Stranger), ("second", Status::Visible)]);
+}
+
+#[test]
+fn what_was_seen_in_one_shard_holds_while_another_is_waited_for() {
+    let mut sim = Simulation::new();
+    sim.join("both", &[write(1, OLD, 10), write(2, OLD, 30)]);
+    sim.answer(of(&[(1, 10), (2, 20)]));
+    assert_eq!(sim.watch.next(sim.now + Duration::from_secs(1)), Step::Probe(Wanted::Of(vec![Shard(2)])));
+    assert_eq!(sim.answer(of(&[(2, 30)])).waiters, [("both", Status::Visible)]);
 }
 
 #[test]
@@ -244,7 +271,7 @@ fn who_comes_during_a_probe_of_other_shards_is_no_stranger() {
     sim.join("first", &[write(1, OLD, 10)]);
     let (number, begun) = sim.begin();
     sim.join("second", &[write(2, OLD, 10)]);
-    let changes = sim.watch.answered(sim.now, number, begun, of(&[(1, 5)]));
+    let changes = sim.watch.answered(sim.now, number, begun, &of(&[(1, 5)]));
     assert_eq!(changes.waiters, [("first", Status::Pending)]);
     let changes = sim.answer(of(&[(1, 5), (2, 10)]));
     assert_eq!(changes.waiters, [("second", Status::Visible)]);

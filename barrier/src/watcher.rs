@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::known::Known;
 use crate::observer::{Observer, Probed};
 use crate::watch::{self, Changes, Status, Step, WaiterId, Wanted, Watch};
 use crate::{BoxFuture, Frontiers, ProbeError, Replica, Shards, Target, Verdict};
@@ -41,7 +42,7 @@ struct Inner {
     settings: WatchSettings,
     observer: Arc<dyn Observer>,
     /// What the state machine knows, for those who only want to look.
-    known: ArcSwapOption<(Frontiers, Instant)>,
+    known: ArcSwapOption<Known>,
     state: Mutex<State>,
     /// Rung when someone joins.
     joined: Notify,
@@ -136,21 +137,20 @@ impl Watcher {
     /// Whether the cached frontiers show all the writes: no lock, no probe, no allocation.
     pub(crate) fn shows(&self, writes: &[WriteId], now: Instant) -> bool {
         let known = self.inner.known.load();
-        known
-            .as_ref()
-            .is_some_and(|known| watch::covers(known, writes, now, self.inner.settings.frontier_ttl))
+        known.as_ref().is_some_and(|known| known.covers(writes, now, self.inner.settings.frontier_ttl))
     }
 
     /// Whether the last answer, however old, shows all the writes.
     pub(crate) fn showed(&self, writes: &[WriteId]) -> bool {
         let known = self.inner.known.load();
-        let visible = |known: &Frontiers| watch::standing(known, writes).0 == Status::Visible;
-        known.as_ref().is_some_and(|known| visible(&known.0))
+        known
+            .as_ref()
+            .is_some_and(|known| watch::standing(|write| known.verdict(write), writes).0 == Status::Visible)
     }
 
     /// The verdict by the last answer, however old; `None` if there is none.
     pub(crate) fn last_verdict(&self, write: &WriteId) -> Option<Verdict> {
-        self.inner.known.load().as_ref().map(|known| watch::verdict(&known.0, write))
+        self.inner.known.load().as_ref().map(|known| known.verdict(write))
     }
 
     /// Why the last probe failed, if it did.
@@ -189,7 +189,7 @@ impl Watcher {
         .await;
         let state = self.inner.lock();
         match (state.watch.known(), state.watch.failure()) {
-            (Some((frontiers, _)), _) => Ok(frontiers.clone()),
+            (Some(known), _) => Ok(known.iter().map(|(shard, frontier)| (shard, frontier.clone())).collect()),
             (None, Some(failure)) => Err(failure.clone()),
             (None, None) => Err(ProbeError::new("the replica was not probed")),
         }
@@ -310,16 +310,14 @@ impl Inner {
 
     fn take(&self, number: u64, begun: Instant, answer: Result<Frontiers, ProbeError>) {
         let now = Instant::now();
-        let result = answer.as_ref().map(|_| ()).map_err(Clone::clone);
-        let (changes, known, took) = {
+        let (changes, took) = {
             let mut state = self.lock();
-            let changes = match answer {
+            let changes = match &answer {
                 Ok(frontiers) => state.watch.answered(now, number, begun, frontiers),
-                Err(error) => state.watch.failed(number, error),
+                Err(error) => state.watch.failed(number, error.clone()),
             };
-            let known = state.watch.known().cloned().map(Arc::new);
-            self.known.store(known.clone());
-            (changes, known, now.duration_since(begun))
+            self.known.store(state.watch.known().cloned().map(Arc::new));
+            (changes, now.duration_since(begun))
         };
         let Changes { waiters, askers } = changes;
         for (slot, status) in waiters {
@@ -328,11 +326,7 @@ impl Inner {
         for slot in askers {
             slot.set(Status::Visible);
         }
-        let result = match (&result, &known) {
-            (Ok(()), Some(known)) => Ok(&known.0),
-            (Err(error), _) => Err(error),
-            (Ok(()), None) => return,
-        };
+        let result = answer.as_ref();
         self.observer.probed(&Probed { store: self.store, replica: self.name, took, result });
     }
 }

@@ -1,0 +1,125 @@
+//! Where a record stands, learnt beside the request.
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use antipode_barrier::Shards;
+use antipode_lineage::{Epoch, Lineage, LineageScope, Position, Shard, WriteId};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::cluster::{Cluster, End};
+use crate::error::Error;
+use crate::logs::Place;
+
+/// After so long without a look at the logs, a producer looks before it sends: a leader that changed long
+/// before the sending would else seem to have changed during it.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How long a sending waits for that look at most.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long the look after the acknowledgement may take. Beyond it the write stays unplaced.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a look at a log tells the epoch of records that are read.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Finds out in which epoch a record was written. The driver tells its offset only.
+///
+/// One look at the logs serves all who ask meanwhile, and happens beside their requests: what goes out
+/// with a request waits for it, the request does not.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) cluster: Arc<Cluster>,
+    wanted: Mutex<BTreeSet<Shard>>,
+    turn: Semaphore,
+}
+
+impl Places {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Arc<Self> {
+        Arc::new(Self { cluster, wanted: Mutex::default(), turn: Semaphore::new(1) })
+    }
+
+    /// A sending is about to begin.
+    pub(crate) async fn before_sending(&self) {
+        if !self.cluster.logs.are_fresh(IDLE) {
+            let look = self.cluster.frontiers(Shards::All, End::HighWatermark);
+            if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, look).await {
+                tracing::debug!(%error, "a record is sent without a look at the logs");
+            }
+        }
+    }
+
+    /// What stands for a record whose fate is not known.
+    pub(crate) fn unplaced(&self, shard: Option<Shard>) -> WriteId {
+        let store = self.cluster.store;
+        match shard.and_then(|shard| Some((shard, self.cluster.logs.epoch(shard)?))) {
+            Some((shard, epoch)) => WriteId::unplaced_in(store, shard, epoch),
+            None => WriteId::unplaced(store),
+        }
+    }
+
+    /// Adds a record that was acknowledged now to the scope.
+    pub(crate) fn add_written(
+        self: &Arc<Self>,
+        scope: &LineageScope,
+        shard: Shard,
+        sent: Instant,
+        offset: u64,
+    ) {
+        let (places, acknowledged) = (Arc::clone(self), Instant::now());
+        scope.defer(WriteId::unplaced(self.cluster.store), LIMIT, async move {
+            places.look_since(shard, acknowledged).await.ok()?;
+            let store = places.cluster.store;
+            Some(Lineage::from(match places.cluster.logs.place_of(shard, sent, offset) {
+                Place::In(epoch) => places.write_id(shard, epoch, offset),
+                Place::Since(epoch) => WriteId::unplaced_in(store, shard, epoch),
+                Place::Unknown => WriteId::unplaced(store),
+            }))
+        });
+    }
+
+    /// Adds a record that was read to the scope.
+    pub(crate) fn add_read(self: &Arc<Self>, scope: &LineageScope, shard: Shard, offset: u64) {
+        if let Some(place) = self.known(shard, offset) {
+            return scope.add(place);
+        }
+        let (places, read) = (Arc::clone(self), Instant::now());
+        scope.defer(self.unplaced(Some(shard)), LIMIT, async move {
+            places.look_since(shard, read).await.ok()?;
+            Some(places.known(shard, offset)?.into())
+        });
+    }
+
+    /// The place of a record that was read, by the last look.
+    pub(crate) fn known(&self, shard: Shard, offset: u64) -> Option<WriteId> {
+        let logs = &self.cluster.logs;
+        let since = Instant::now().checked_sub(FRESH)?;
+        let epoch = logs.is_looked_at_since(shard, since).then(|| logs.epoch_of(shard, offset))?;
+        epoch.map(|epoch| self.write_id(shard, epoch, offset))
+    }
+
+    fn write_id(&self, shard: Shard, epoch: Epoch, offset: u64) -> WriteId {
+        WriteId { store: self.cluster.store, shard, epoch, position: Position(offset + 1) }
+    }
+
+    /// Comes back after a look that began at this time or later.
+    async fn look_since(&self, shard: Shard, since: Instant) -> Result<(), Error> {
+        self.wanted().insert(shard);
+        let _turn = self.turn.acquire().await;
+        if self.cluster.logs.is_looked_at_since(shard, since) {
+            return Ok(());
+        }
+        let mut wanted = mem::take(&mut *self.wanted());
+        wanted.insert(shard);
+        let wanted: Vec<Shard> = wanted.into_iter().collect();
+        self.cluster.frontiers(Shards::Of(&wanted), End::HighWatermark).await.map(|_| ())
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<Shard>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

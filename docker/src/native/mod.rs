@@ -6,8 +6,15 @@
 mod account;
 mod home;
 mod log;
-pub(crate) mod process_tree;
+mod process_tree;
 mod programs;
+mod server;
 mod supervised;
 
-pub(crate) use self::{account::Account, home::Home, log::tail, programs::Programs, supervised::Supervised};
+pub(crate) use self::{
+    account::Account,
+    home::Home,
+    programs::Programs,
+    server::{NativeServer, Plan, Port},
+    supervised::run_tool,
+};

@@ -5,19 +5,16 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
 
 use super::{RedisOptions, session};
-#[cfg(feature = "containers")]
-use crate::containers::Image;
 use crate::{
     Member, TopologyError,
-    native::Programs,
-    plan::{Plan, Port},
+    native::{Account, Home, NativeServer, Plan, Port, Programs},
     server::Server,
-    site::{Rights, Site, Software},
 };
 
 /// What every server is set to unless the options say otherwise.
@@ -34,23 +31,17 @@ const SETTINGS: &[(&str, &str)] = &[
     ("shutdown-timeout", "0"),
 ];
 
-const SOFTWARE: Software = Software {
-    store: "redis",
-    programs: || Programs::find("redis", &["redis-server"], [PathBuf::from("/usr/bin")]),
-    #[cfg(feature = "containers")]
-    image: Image { name: "redis", tag: "7.0.15" },
-    rights: Rights::Own,
-};
-
 /// Where the servers of one topology run.
 #[derive(Debug)]
 pub(super) struct Setup {
-    site: Site,
+    home: Arc<Home>,
+    programs: Programs,
 }
 
 impl Setup {
-    pub(super) async fn new(options: &RedisOptions) -> Result<Self, TopologyError> {
-        Ok(Self { site: Site::new(options.provider, &SOFTWARE).await? })
+    pub(super) fn new() -> Result<Self, TopologyError> {
+        let programs = Programs::find("redis", &["redis-server"], [PathBuf::from("/usr/bin")])?;
+        Ok(Self { home: Arc::new(Home::new("redis")?), programs })
     }
 
     /// Starts a server; with a link, as a replica of what that leads to.
@@ -71,22 +62,22 @@ impl Setup {
         options: &RedisOptions,
         own: &[(&str, String)],
     ) -> Result<Server, TopologyError> {
-        let directory = self.site.path().join(label);
+        let directory = self.home.path().join(label);
         let name = format!("redis {label}");
         let configuration = write(&directory, &settings(&directory, options, own))
             .map_err(TopologyError::system(&name, "write redis.conf"))?;
         let plan = Plan {
             name,
-            program: self.site.program("redis-server"),
+            program: self.programs.program("redis-server"),
             arguments: vec![configuration.into()],
             port: Port::Free { option: "--port" },
             directory,
-            account: self.site.account(),
+            account: Account::Own,
             stopping: Signal::SIGTERM,
             ending: Signal::SIGTERM,
             probe: session::probe,
         };
-        self.site.launch(plan).await
+        Ok(Server::Native(NativeServer::launch(&self.home, plan).await?))
     }
 }
 

@@ -41,6 +41,13 @@ pub(crate) struct Sample {
     committed: Option<OpTime>,
 }
 
+impl Sample {
+    /// The epoch of what was applied then.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch { history: self.set, term: self.applied.term }
+    }
+}
+
 impl Server {
     pub(crate) fn new(
         store: StoreName,

@@ -11,8 +11,16 @@ use crate::server::Server;
 /// The first version whose replicas count exactly what they have applied.
 const MIN_VERSION: u32 = 7;
 
+/// Whether a server should be part of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cluster {
+    Refused,
+    #[cfg(feature = "cluster")]
+    Required,
+}
+
 /// What a server says of itself.
-struct Answer {
+pub(crate) struct Answer {
     info: String,
     replication: Replication,
 }
@@ -20,12 +28,12 @@ struct Answer {
 /// Checks a store's servers. A replica that cannot be reached does not keep a service from starting;
 /// the primary must answer.
 pub(crate) async fn store(primary: &Server, replicas: &[Arc<Server>]) -> Result<(), CheckError> {
-    let leader = ask(primary).await?;
+    let leader = ask(primary, Cluster::Refused).await?;
     if leader.replication.role != Role::Primary {
         return Err(refuse(primary, "is a replica: give `.primary(..)` the server that takes writes"));
     }
     for replica in replicas {
-        let follower = match ask(replica).await {
+        let follower = match ask(replica, Cluster::Refused).await {
             Ok(follower) => follower,
             Err(error) if is_unreachable(&error) => {
                 tracing::warn!(
@@ -58,7 +66,7 @@ pub(crate) async fn store(primary: &Server, replicas: &[Arc<Server>]) -> Result<
     Ok(())
 }
 
-async fn ask(server: &Server) -> Result<Answer, CheckError> {
+pub(crate) async fn ask(server: &Server, cluster: Cluster) -> Result<Answer, CheckError> {
     let mut info = cmd("INFO");
     info.arg(&["server", "replication", "cluster", "memory"]);
     let failed = |error: redis::RedisError| {
@@ -75,10 +83,15 @@ async fn ask(server: &Server) -> Result<Answer, CheckError> {
             format!("is version {version}: Redis 7.0 or later counts exactly what a replica has applied");
         return Err(refuse(server, &reason));
     }
-    if answer.field("cluster_enabled") == Some("1") {
+    let is_clustered = answer.field("cluster_enabled") == Some("1");
+    #[cfg(feature = "cluster")]
+    if cluster == Cluster::Required && !is_clustered {
+        return Err(refuse(server, "is part of no cluster: build the store with `RedisStore::builder(..)`"));
+    }
+    if cluster == Cluster::Refused && is_clustered {
         return Err(refuse(
             server,
-            "is part of a cluster, which is not supported yet: use a primary with replicas",
+            "is part of a cluster: build the store with `RedisStore::cluster(..)` (feature `cluster`)",
         ));
     }
     if answer.field("maxmemory_policy").is_some_and(|policy| policy != "noeviction") {
@@ -92,7 +105,7 @@ async fn ask(server: &Server) -> Result<Answer, CheckError> {
 }
 
 /// Whether the server did not answer at all.
-fn is_unreachable(error: &CheckError) -> bool {
+pub(crate) fn is_unreachable(error: &CheckError) -> bool {
     let cause = error.source.as_ref().and_then(|source| source.downcast_ref::<redis::RedisError>());
     cause.is_some_and(|cause| cause.is_io_error() || cause.is_timeout() || cause.is_connection_dropped())
 }

@@ -50,9 +50,15 @@ pub(crate) fn companion(key: &[u8]) -> Vec<u8> {
     [before, key, after].concat()
 }
 
+/// Whether a key is one that holds a lineage.
+#[cfg(feature = "cluster")]
+pub(crate) fn is_companion(key: &[u8]) -> bool {
+    key.starts_with(b"antipode:")
+}
+
 /// The part of a key that is hashed for its slot, if it is not the whole key: what is between the
 /// first `{` and the next `}`, unless empty.
-fn tag(key: &[u8]) -> Option<&[u8]> {
+pub(crate) fn tag(key: &[u8]) -> Option<&[u8]> {
     let open = key.iter().position(|byte| *byte == b'{')?;
     let rest = key.get(open + 1..)?;
     let close = rest.iter().position(|byte| *byte == b'}')?;

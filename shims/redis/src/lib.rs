@@ -29,10 +29,13 @@
 //! the primary has.
 //!
 //! # Versions
-//! Redis 7.0 or later, with one primary; cluster mode is refused.
+//! Redis 7.0 or later: one primary with its replicas, or, with the feature `cluster`, a cluster
+//! (`RedisStore::cluster`).
 
 mod batch;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod commands;
 mod companion;
 mod entries;
@@ -42,11 +45,14 @@ mod keys;
 mod record;
 mod replication;
 mod server;
+mod shared;
 mod shim;
 mod store;
 mod transaction;
 mod treatment;
 
+#[cfg(feature = "cluster")]
+pub use cluster::{RedisClusterStore, RedisClusterStoreBuilder, RegionConnection};
 pub use entries::{LINEAGE_FIELD, stream_lineage};
 pub use error::{EntryLineageError, Error};
 pub use redis;

@@ -5,7 +5,7 @@ use antipode_lineage::{LineageScope, StoreName, WriteId};
 use redis::{ErrorKind, RedisError, RedisResult};
 
 use crate::batch::Outcome;
-use crate::replication::Role;
+use crate::replication::{Role, Sharding};
 use crate::treatment::Effect;
 
 /// A request under way. Dropped before its end, because its future was, it leaves an unplaced write:
@@ -13,19 +13,20 @@ use crate::treatment::Effect;
 #[derive(Debug)]
 pub(crate) struct Recording {
     store: StoreName,
+    sharding: Sharding,
     scope: Option<LineageScope>,
     /// Whether it may have written what is not recorded yet.
     is_open: bool,
 }
 
 impl Recording {
-    pub(crate) fn begin(store: StoreName, scope: LineageScope, writes: bool) -> Self {
-        Self { store, scope: Some(scope), is_open: writes }
+    pub(crate) fn begin(store: StoreName, sharding: Sharding, scope: LineageScope, writes: bool) -> Self {
+        Self { store, sharding, scope: Some(scope), is_open: writes }
     }
 
     /// A request that joins nothing into any lineage.
-    pub(crate) fn witness_only(store: StoreName) -> Self {
-        Self { store, scope: None, is_open: false }
+    pub(crate) fn witness_only(store: StoreName, sharding: Sharding) -> Self {
+        Self { store, sharding, scope: None, is_open: false }
     }
 
     pub(crate) fn scope(&self) -> Option<&LineageScope> {
@@ -56,7 +57,7 @@ impl Recording {
             (_, replication) => replication,
         };
         scope.add(match placed {
-            Some(replication) => replication.write_id(self.store),
+            Some(replication) => replication.write_id(self.store, self.sharding),
             None => WriteId::unplaced(self.store),
         });
     }
@@ -90,7 +91,7 @@ mod tests {
         let store: StoreName = "posts".parse().unwrap();
         for (effect, is_unplaced) in [(Effect::Writes, true), (Effect::Reads, false), (Effect::Runs, false)] {
             let scope = LineageScope::new();
-            let recording = Recording::begin(store, scope.clone(), true);
+            let recording = Recording::begin(store, Sharding::Single, scope.clone(), true);
             let outcome = Outcome { effect, replication: Replication::parse(REPLICA), ..Outcome::default() };
             recording.end(Ok(outcome)).unwrap();
             let lineage = scope.lineage();

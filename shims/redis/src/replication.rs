@@ -12,6 +12,17 @@ pub(crate) enum Role {
     Replica,
 }
 
+/// How the logs of a store are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharding {
+    /// There is one.
+    Single,
+    /// Each shard of a cluster has one, which is called by its history: replication ids are unique,
+    /// every process meets them with the positions, and who takes over knows which one it left.
+    #[cfg(feature = "cluster")]
+    ByHistory,
+}
+
 /// The state of replication at one server at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Replication {
@@ -83,10 +94,18 @@ impl Replication {
     }
 
     /// The same as an entry of a lineage.
-    pub(crate) fn write_id(&self, store: StoreName) -> WriteId {
+    pub(crate) fn write_id(&self, store: StoreName, sharding: Sharding) -> WriteId {
         match self.position() {
-            Some(position) => WriteId { store, shard: Shard::ONLY, epoch: self.epoch(), position },
+            Some(position) => WriteId { store, shard: self.shard(sharding), epoch: self.epoch(), position },
             None => WriteId::unplaced(store),
+        }
+    }
+
+    pub(crate) fn shard(&self, sharding: Sharding) -> Shard {
+        match sharding {
+            Sharding::Single => Shard::ONLY,
+            #[cfg(feature = "cluster")]
+            Sharding::ByHistory => Shard(self.history),
         }
     }
 
@@ -144,7 +163,7 @@ mod tests {
     #[test]
     fn a_primary_that_never_had_a_replica_has_no_positions() {
         let alone = PROMOTED.replace("repl_backlog_active:1", "repl_backlog_active:0");
-        assert!(parse(&alone).write_id("posts".parse().unwrap()).is_unplaced());
+        assert!(parse(&alone).write_id("posts".parse().unwrap(), Sharding::Single).is_unplaced());
     }
 
     #[test]

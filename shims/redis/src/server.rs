@@ -7,7 +7,9 @@ use std::time::Duration;
 use antipode_barrier::{BoxFuture, Frontiers, ProbeError, Replica, Shards};
 use antipode_lineage::{ReplicaName, StoreName};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, cmd, pipe,
+};
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
@@ -42,14 +44,27 @@ impl Server {
 
     /// The connection that all shims of this process share. It reconnects by itself.
     pub(crate) async fn connection(&self) -> Result<ConnectionManager, Error> {
+        let failed = |source| Error::Connect { store: self.store, replica: self.name, source };
+        self.driver_connection().await.map_err(failed)
+    }
+
+    /// The same with the driver's errors.
+    pub(crate) async fn driver_connection(&self) -> RedisResult<ConnectionManager> {
         let config = ConnectionManagerConfig::new().set_number_of_retries(1);
         let connect = || self.client.get_connection_manager_with_config(config);
-        let failed = |source| Error::Connect { store: self.store, replica: self.name, source };
-        self.shared.get_or_try_init(connect).await.map_err(failed).cloned()
+        self.shared.get_or_try_init(connect).await.cloned()
     }
 
     /// Asks the server something, apart from the users' connections.
     pub(crate) async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> RedisResult<T> {
+        let mut questions = pipe();
+        questions.add_command(question.clone());
+        let (answer,) = self.ask_together(&questions).await?;
+        Ok(answer)
+    }
+
+    /// Asks the server several things at once.
+    pub(crate) async fn ask_together<T: FromRedisValue>(&self, question: &Pipeline) -> RedisResult<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut connection) = idle {
             match question.query_async(&mut connection).await {

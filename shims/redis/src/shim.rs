@@ -1,7 +1,9 @@
 //! The connection that carries lineage.
 
+use std::sync::Arc;
+
 use antipode_barrier::Recorder;
-use antipode_lineage::{Lineage, LineageScope, WriteId};
+use antipode_lineage::{Lineage, LineageScope, StoreName, WriteId};
 use redis::aio::ConnectionLike;
 use redis::streams::StreamId;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
@@ -12,7 +14,7 @@ use crate::companion::Fields;
 use crate::entries::stream_lineage;
 use crate::error::EntryLineageError;
 use crate::record::{Recording, refused_outside_of_a_lineage};
-use crate::store::RedisStore;
+use crate::shared::Shared;
 use crate::transaction::{REPLIES, Transaction};
 use crate::treatment::{Attached, Effect, Treatment, Watch};
 
@@ -45,7 +47,7 @@ use crate::treatment::{Attached, Effect, Treatment, Watch};
 #[derive(Debug, Clone)]
 pub struct RedisShim<C> {
     inner: C,
-    store: RedisStore,
+    shared: Arc<Shared>,
     recorder: Recorder,
     reads: StreamReads,
     is_watching: bool,
@@ -61,8 +63,9 @@ enum StreamReads {
 }
 
 impl<C> RedisShim<C> {
-    pub(crate) fn new(inner: C, store: RedisStore, recorder: Recorder) -> Self {
-        Self { inner, store, recorder, reads: StreamReads::Joined, is_watching: false, witness: None }
+    pub(crate) fn new(inner: C, shared: Arc<Shared>) -> Self {
+        let recorder = shared.recorder.clone();
+        Self { inner, shared, recorder, reads: StreamReads::Joined, is_watching: false, witness: None }
     }
 
     /// The same connection, recording into this scope, whatever the current one.
@@ -109,10 +112,10 @@ impl<C> RedisShim<C> {
         Ok(lineage)
     }
 
-    /// The store.
+    /// The name of the store.
     #[must_use]
-    pub fn store(&self) -> &RedisStore {
-        &self.store
+    pub fn store(&self) -> StoreName {
+        self.recorder.store()
     }
 
     /// The connection inside. What is sent on it carries no lineage.
@@ -136,7 +139,7 @@ impl<C> RedisShim<C> {
 impl<C: ConnectionLike + Send> ConnectionLike for RedisShim<C> {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let table = self.store.commands(&mut self.inner).await?;
+            let table = self.shared.commands(&mut self.inner).await?;
             let treatments = [self.treat(&table, command)?];
             let Some(recording) = self.recording(&treatments)? else {
                 return self.inner.req_packed_command(command).await;
@@ -155,7 +158,7 @@ impl<C: ConnectionLike + Send> ConnectionLike for RedisShim<C> {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let table = self.store.commands(&mut self.inner).await?;
+            let table = self.shared.commands(&mut self.inner).await?;
             let treatments: Vec<_> =
                 pipeline.cmd_iter().map(|command| self.treat(&table, command)).collect::<RedisResult<_>>()?;
             let Some(recording) = self.recording(&treatments)? else {
@@ -207,11 +210,12 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
             return Ok(None);
         }
         if treated.all(|treatment| treatment.has_entries && !treatment.joins_entries) {
-            return Ok(Some(Recording::witness_only(self.recorder.store())));
+            return Ok(Some(Recording::witness_only(self.recorder.store(), self.shared.sharding)));
         }
         let scope = self.recorder.scope().map_err(|missing| refused_outside_of_a_lineage(&missing))?;
         let writes = treatments.iter().any(Treatment::is_write);
-        Ok(scope.map(|scope| Recording::begin(self.recorder.store(), scope, writes)))
+        let begin = |scope| Recording::begin(self.recorder.store(), self.shared.sharding, scope, writes);
+        Ok(scope.map(begin))
     }
 
     async fn send(&mut self, treatments: &[Treatment<'_>], recording: Recording) -> RedisResult<Vec<Value>> {
@@ -243,7 +247,8 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         let outcome = recording.end(outcome)?;
         if treatments.iter().any(|treatment| treatment.has_entries) {
             let store = self.recorder.store();
-            let placed = outcome.replication.map(|replication| replication.write_id(store));
+            let placed =
+                outcome.replication.map(|replication| replication.write_id(store, self.shared.sharding));
             self.witness = Some(placed.unwrap_or_else(|| WriteId::unplaced(store)));
         }
         Ok(outcome.replies)

@@ -1,22 +1,23 @@
 //! The store that is registered.
 
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use antipode_barrier::{BoxFuture, CheckError, OnMissing, Recorder, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, OnMissing, Replica, Store};
 use antipode_lineage::{InvalidName, LineageScope, ReplicaName, StoreName};
-use redis::aio::{ConnectionLike, ConnectionManager};
-use redis::{Client, ErrorKind, RedisError, RedisResult, Value, cmd};
+use redis::aio::ConnectionManager;
+use redis::{Client, cmd};
 
 use crate::check;
-use crate::commands::CommandTable;
 use crate::error::Error;
 use crate::histories::Histories;
+use crate::replication::Sharding;
 use crate::server::Server;
+use crate::shared::Shared;
 use crate::shim::RedisShim;
 
 /// The name of the primary among the servers to read from.
-const PRIMARY: &str = "primary";
+pub(crate) const PRIMARY: &str = "primary";
 
 /// A Redis primary with the replicas that this process reads from. Register it for barriers; its
 /// shims carry lineage. A clone shares everything.
@@ -51,10 +52,9 @@ pub struct RedisStore {
 
 #[derive(Debug)]
 struct Inner {
-    recorder: Recorder,
+    shared: Arc<Shared>,
     primary: Arc<Server>,
     replicas: Vec<Arc<Server>>,
-    commands: OnceLock<Arc<CommandTable>>,
 }
 
 /// Builds a [`RedisStore`]. Connects to nothing.
@@ -80,7 +80,7 @@ impl RedisStore {
 
     /// A shim around a connection of your own to any server of this store.
     pub fn shim<C>(&self, connection: C) -> RedisShim<C> {
-        RedisShim::new(connection, self.clone(), self.inner.recorder.clone())
+        RedisShim::new(connection, Arc::clone(&self.inner.shared))
     }
 
     /// A shim to the primary, over a connection that this process shares and that reconnects by
@@ -132,33 +132,14 @@ impl RedisStore {
     /// How many commands passed without a lineage to record into.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.inner.recorder.missed()
-    }
-
-    /// The server's commands, asked for once: when the store is registered, else at the first use of
-    /// a shim, by each connection for itself, so that none waits for another's.
-    pub(crate) async fn commands(
-        &self,
-        connection: &mut (impl ConnectionLike + Send),
-    ) -> RedisResult<Arc<CommandTable>> {
-        if let Some(table) = self.inner.commands.get() {
-            return Ok(Arc::clone(table));
-        }
-        self.learn(connection.req_packed_command(&cmd("COMMAND")).await?)
-    }
-
-    fn learn(&self, commands: Value) -> RedisResult<Arc<CommandTable>> {
-        let table = CommandTable::parse(&commands.extract_error()?).ok_or_else(|| {
-            let detail = format!("store {}: Redis 7.0 or later is needed", self.name());
-            RedisError::from((ErrorKind::UnexpectedReturnType, "COMMAND lists no commands", detail))
-        })?;
-        Ok(Arc::clone(self.inner.commands.get_or_init(|| Arc::new(table))))
+        self.inner.shared.recorder.missed()
     }
 
     async fn checked(&self) -> Result<(), CheckError> {
         let primary = &self.inner.primary;
         check::store(primary, &self.inner.replicas).await?;
-        let commands = primary.ask(&cmd("COMMAND")).await.and_then(|commands| self.learn(commands));
+        let commands = primary.ask(&cmd("COMMAND")).await;
+        let commands = commands.and_then(|commands| self.inner.shared.learn(commands));
         commands.map(|_| ()).map_err(|error| {
             check::refuse(primary, "does not list its commands: check that its ACL allows COMMAND")
                 .with_source(error)
@@ -172,7 +153,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn name(&self) -> StoreName {
-        self.inner.recorder.store()
+        self.inner.shared.store()
     }
 
     fn primary(&self) -> Option<Arc<dyn Replica>> {
@@ -228,16 +209,15 @@ impl RedisStoreBuilder {
             replicas.push(server(replica, client));
         }
         let inner = Inner {
-            recorder: Recorder::new(store, self.on_missing),
+            shared: Shared::new(store, self.on_missing, Sharding::Single),
             primary: server(primary, self.primary.ok_or(Error::NoPrimary { store })?),
             replicas,
-            commands: OnceLock::new(),
         };
         Ok(RedisStore { inner: Arc::new(inner) })
     }
 }
 
-fn parse<N: FromStr<Err = InvalidName>>(name: String) -> Result<N, Error> {
+pub(crate) fn parse<N: FromStr<Err = InvalidName>>(name: String) -> Result<N, Error> {
     name.parse().map_err(|source| Error::Name { name, source })
 }
 

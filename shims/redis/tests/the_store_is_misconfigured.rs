@@ -50,7 +50,7 @@ async fn a_cluster_is_refused() {
     let options = RedisOptions::default().replicas(0).setting("cluster-enabled", "yes");
     let topology = RedisTopology::start(options).await.unwrap();
     let refused = refusal(&store(topology.primary(), &[])).await;
-    assert!(refused.contains("cluster, which is not supported yet"), "{refused}");
+    assert!(refused.contains("RedisStore::cluster"), "{refused}");
 }
 
 #[tokio::test]

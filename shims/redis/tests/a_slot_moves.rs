@@ -1,0 +1,126 @@
+//! Slots that move to another shard: before a barrier, while it waits, and while they are read.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
+
+mod clustered;
+
+use antipode_barrier::Registry;
+use antipode_docker::Member;
+use antipode_lineage::{LineageScope, WriteId};
+use antipode_redis::RedisClusterStore;
+use antipode_redis::redis::{AsyncCommands, pipe};
+use clustered::{Clustered, KEYS, PATIENCE, SLOT, barrier, glance, peek};
+
+const KEY: &str = KEYS[0];
+
+/// A barrier, then a read through its route.
+async fn read_behind(registry: &Registry, store: &RedisClusterStore, write: WriteId) -> Option<String> {
+    let scope = LineageScope::new();
+    scope.add(write);
+    let read = async {
+        registry.barrier().await.unwrap();
+        store.read_connection().await.unwrap().get(KEY).await.unwrap()
+    };
+    scope.run(read).await
+}
+
+#[tokio::test]
+async fn a_barrier_that_waits_meanwhile_ends_when_the_new_owners_replica_has_the_value() {
+    let stage = Clustered::start(1).await;
+    let registry = stage.registry().await;
+    let (old, new) = (stage.topology.primary(0), stage.topology.primary(1));
+    let (old_link, new_link) =
+        (stage.topology.link(0, Member::Replica(0)), stage.topology.link(1, Member::Replica(0)));
+    old_link.hang();
+    let write = stage.write(KEY, "1").await;
+    let lineage = antipode_lineage::Lineage::from(write);
+    let mut waiting = Box::pin(registry.barrier_on(&lineage).deadline(PATIENCE).into_future());
+    let early = tokio::time::timeout(clustered::MOMENT, &mut waiting).await;
+    assert!(early.is_err(), "the replica has not got it");
+
+    new_link.hang();
+    stage.topology.migrate(SLOT..=SLOT, old, new).await.unwrap();
+    old_link.heal();
+    // Its log is applied at the old owner's replica now, and the value is gone from there.
+    let early = tokio::time::timeout(clustered::MOMENT, &mut waiting).await;
+    assert!(early.is_err(), "the value is nowhere in the region: {early:?}");
+    let (at_old, at_new) = (stage.topology.replica(0, 0), stage.topology.replica(1, 0));
+    assert_eq!((peek(at_old, KEY).await, peek(at_new, KEY).await), (None, None));
+    new_link.heal();
+    waiting.await.unwrap();
+    assert_eq!(peek(at_new, KEY).await.as_deref(), Some("1"));
+
+    // Who reads it there depends on its writer, and who writes it is placed in the new owner's log.
+    assert_eq!(read_behind(&registry, &stage.store, write).await.as_deref(), Some("1"));
+    let moved = stage.write(KEY, "2").await;
+    assert_ne!(moved.shard, write.shard);
+    let neighbour = stage.write(KEYS[1], "1").await;
+    assert_eq!((moved.shard, moved.epoch), (neighbour.shard, neighbour.epoch));
+    barrier(&registry, moved).await.unwrap();
+    assert_eq!(peek(at_new, KEY).await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_key_on_its_way_is_read_where_it_is() {
+    let stage = Clustered::start(1).await;
+    let registry = stage.registry().await;
+    let (old, new) = (stage.topology.primary(0), stage.topology.primary(1));
+    let write = stage.write(KEY, "1").await;
+    barrier(&registry, write).await.unwrap();
+    stage.topology.link(1, Member::Replica(0)).hang();
+    stage.topology.open_slots(SLOT..=SLOT, old, new).await.unwrap();
+    assert_eq!(read_behind(&registry, &stage.store, write).await.as_deref(), Some("1"));
+    stage.topology.move_keys(SLOT..=SLOT, old, new).await.unwrap();
+    while peek(stage.topology.replica(0, 0), KEY).await.is_some() {
+        tokio::task::yield_now().await;
+    }
+    // By its log the old owner's replica has the write; it has not got the key any more. The key has
+    // no lineage, so its place could not hold both: the driver repeats the request until it can.
+    let closing = async {
+        tokio::time::sleep(clustered::MOMENT).await;
+        stage.topology.close_slots(SLOT..=SLOT, old, new).await.unwrap();
+    };
+    let (read, ()) = tokio::join!(read_behind(&registry, &stage.store, write), closing);
+    assert_eq!(read.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_read_that_knows_of_no_move_is_sent_on() {
+    let stage = Clustered::start(1).await;
+    let registry = stage.registry().await;
+    let write = stage.write(KEY, "1").await;
+    barrier(&registry, write).await.unwrap();
+    let scope = LineageScope::new();
+    let mut reads = stage.store.read_connection_within(&scope).await.unwrap();
+    assert_eq!(reads.get::<_, Option<String>>(KEY).await.unwrap().as_deref(), Some("1"));
+    stage.topology.link(1, Member::Replica(0)).hang();
+    let (old, new) = (stage.topology.primary(0), stage.topology.primary(1));
+    stage.topology.migrate(SLOT..=SLOT, old, new).await.unwrap();
+    // No probe since. The old owner's replica says who has it; that one's replica has nothing yet.
+    assert_eq!(reads.get::<_, Option<String>>(KEY).await.unwrap().as_deref(), Some("1"));
+    let several: (Option<String>, Option<String>) =
+        pipe().get(KEY).get(KEY).query_async(&mut reads).await.unwrap();
+    assert_eq!(several, (Some("1".to_owned()), Some("1".to_owned())));
+    // Nothing is called visible by the new owner's replica before it has what was moved.
+    let error = glance(&registry, stage.write(KEY, "2").await).await;
+    assert!(error.is_timeout(), "{error}");
+    stage.topology.link(1, Member::Replica(0)).heal();
+    let last = stage.write(KEY, "3").await;
+    assert_eq!(read_behind(&registry, &stage.store, last).await.as_deref(), Some("3"));
+}
+
+#[tokio::test]
+async fn what_a_replica_does_not_have_is_asked_for_at_its_primary() {
+    let stage = Clustered::start(1).await;
+    for shard in 0..3 {
+        stage.topology.link(shard, Member::Replica(0)).hang();
+    }
+    let scope = LineageScope::new();
+    let mut reads = stage.store.read_connection_within(&scope).await.unwrap();
+    for key in KEYS {
+        stage.write(key, "1").await;
+        assert_eq!(reads.get::<_, Option<String>>(key).await.unwrap().as_deref(), Some("1"), "{key}");
+    }
+    assert_eq!(reads.get::<_, Option<String>>("nothing").await.unwrap(), None);
+    // Lineages of several shards meet in one request.
+    assert_eq!(scope.lineage().writes().len(), 3);
+}

@@ -1,5 +1,6 @@
 //! A write, a barrier, a read: the read sees the write.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use antipode_barrier::{OnTimeout, Registry};

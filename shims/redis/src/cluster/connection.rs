@@ -216,7 +216,7 @@ fn redirects(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(error) if CODES.contains(&error.code()))
 }
 
-fn simple<'a>(argument: Arg<&'a [u8]>) -> &'a [u8] {
+fn simple(argument: Arg<&[u8]>) -> &[u8] {
     match argument {
         Arg::Simple(bytes) => bytes,
         _ => b"0",

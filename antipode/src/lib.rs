@@ -43,8 +43,12 @@ pub mod prelude {
     pub use antipode_barrier::{BarrierError, OnTimeout, Registry, Report};
     pub use antipode_lineage::{InCurrentLineage, Lineage, LineageScope, StoreName};
 
+    #[cfg(feature = "kafka")]
+    pub use antipode_kafka::KafkaStore;
     #[cfg(feature = "memory")]
     pub use antipode_memory::MemoryStore;
+    #[cfg(feature = "mongodb")]
+    pub use antipode_mongodb::MongoStore;
     #[cfg(feature = "postgres")]
     pub use antipode_postgres::PostgresStore;
     #[cfg(feature = "redis")]

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::Failure;
-use crate::statistics::Quantiles;
+use crate::statistics::{Quantiles, Rate};
 
 /// A bar on standard error, if that is a terminal. Of length zero it is a spinner.
 pub(crate) fn progress(message: &'static str, length: u64) -> ProgressBar {
@@ -48,6 +48,16 @@ pub(crate) fn quantiles(quantiles: Quantiles) -> String {
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent.fract().abs() < 0.05 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+}
+
+/// The 95 % interval of a rate: one bound says it all for none and for all.
+pub(crate) fn interval(rate: Rate) -> String {
+    let [low, high] = rate.interval().map(percent);
+    match rate.hits {
+        0 => format!("below {high}"),
+        all if all == rate.of => format!("above {low}"),
+        _ => format!("{low} to {high}"),
+    }
 }
 
 /// Writes the figures where they were asked for.

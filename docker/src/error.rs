@@ -18,6 +18,43 @@ pub enum TopologyError {
         missing: String,
     },
 
+    /// No Docker engine answers, and the servers are to run in containers.
+    #[cfg(feature = "containers")]
+    #[error(
+        "{store}: no Docker engine answers: start one (on Debian: apt-get install docker.io), let this \
+         user reach it (DOCKER_HOST, group `docker`), or choose Provider::Native"
+    )]
+    NoEngine {
+        /// The store.
+        store: &'static str,
+        /// What came instead of an answer.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
+    /// The Docker engine has no such image and cannot get it.
+    #[cfg(feature = "containers")]
+    #[error("{store}: the image {image} is not here and cannot be pulled: bring it with docker pull or load")]
+    MissingImage {
+        /// The store.
+        store: &'static str,
+        /// Its name and tag.
+        image: String,
+        /// Why it cannot be pulled.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
+    /// The Docker engine refused something.
+    #[cfg(feature = "containers")]
+    #[error("{server}: the Docker engine does not {operation}")]
+    Engine {
+        /// The server.
+        server: String,
+        /// What was tried.
+        operation: &'static str,
+        /// The engine's error.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
     /// The server ended while it was starting.
     #[error("{server} ended while starting ({status}): look at its log: {log}")]
     Exited {
@@ -116,6 +153,13 @@ impl TopologyError {
         matches!(self, Self::MissingServer { .. })
     }
 
+    /// Whether there is nothing to run containers with: no engine, or no image.
+    #[cfg(feature = "containers")]
+    #[must_use]
+    pub fn is_missing_engine(&self) -> bool {
+        matches!(self, Self::NoEngine { .. } | Self::MissingImage { .. })
+    }
+
     /// Whether a deadline passed.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -125,5 +169,14 @@ impl TopologyError {
     /// For `map_err`: the operating system refused `operation`.
     pub(crate) fn system(server: &str, operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { server: server.to_owned(), operation, source }
+    }
+
+    /// For `map_err`: the Docker engine refused `operation`.
+    #[cfg(feature = "containers")]
+    pub(crate) fn engine<E>(server: &str, operation: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        move |source| Self::Engine { server: server.to_owned(), operation, source: Box::new(source) }
     }
 }

@@ -4,7 +4,8 @@
 //! [`Proxy`] that can delay, hang, cut and reset its replication. The servers are processes of
 //! this machine, on loopback ports of their own, in a directory of their own: nothing that was
 //! running before is touched, and nothing is left when the topology is dropped, when the test
-//! panics, or when its process is killed.
+//! panics, or when its process is killed. With the feature `containers` they can be containers
+//! of the stores' official images instead: see [`Provider`].
 //!
 //! | what | where |
 //! |---|---|
@@ -41,20 +42,33 @@
 //! ```
 //!
 //! The servers must be installed; `docker/install` of this repository does that on Debian and
-//! Ubuntu. Running them as processes needs Linux.
+//! Ubuntu. Running them as processes needs Linux. With [`Provider`]`::Containers` nothing needs to
+//! be installed but a Docker engine.
 
+// What one store alone does not use.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "redis", feature = "mongodb", feature = "kafka")),
+    allow(dead_code, unused_imports)
+)]
+
+#[cfg(feature = "containers")]
+mod containers;
 mod error;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod member;
 mod native;
 mod node;
+mod plan;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod process;
+mod provider;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod server;
+mod site;
 mod wait;
 
 #[cfg(feature = "kafka")]
@@ -65,4 +79,4 @@ pub use crate::postgres::{Postgres, PostgresNode, PostgresOptions, PostgresTopol
 pub use crate::redis::{
     Redis, RedisClusterOptions, RedisClusterTopology, RedisNode, RedisOptions, RedisTopology, Takeover,
 };
-pub use crate::{error::TopologyError, member::Member, node::Node, proxy::Proxy};
+pub use crate::{error::TopologyError, member::Member, node::Node, provider::Provider, proxy::Proxy};

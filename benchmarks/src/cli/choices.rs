@@ -93,6 +93,30 @@ impl Mode {
     /// Those that run where nothing else is asked for.
     pub(crate) const USUAL: [Self; 3] = [Self::Off, Self::Propagate, Self::Barrier];
 
+    /// What it is, in a sentence without its subject.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Off => "bare drivers, no lineage: what happens if nothing is done",
+            Self::Propagate => "shims and lineage, but no barrier",
+            Self::Barrier => "shims, lineage, and a barrier before the read",
+            Self::Poll => {
+                "the paper's published artifact: asks for the post's key without pause until it exists; \
+                 blind to new versions and to deletions"
+            }
+            Self::Sleep => "sleeps for the lag and 10 ms before the read: who knows the lag?",
+            Self::RemoteApply => {
+                "Postgres' synchronous_commit = remote_apply: each commit waits until the standby has applied it"
+            }
+            Self::Wait => {
+                "Redis' WAIT 1 after the write, on its connection: one replica has it, whichever that is"
+            }
+            Self::CausalSession => {
+                "MongoDB's causally consistent session, majority writes and reads: its times travel with the \
+                 notification, the secondary waits"
+            }
+        }
+    }
+
     /// Whether it can be had with posts in this store.
     pub(crate) fn applies_to(self, posts: StoreKind) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod choices;
+mod given;
 mod post_notification;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::choices::{Mode, StoreKind, Variant};
+pub(crate) use self::given::{Given, Pair};
 pub(crate) use self::post_notification::{Cell, PostNotification};
 use crate::{Failure, waiters};
 
@@ -37,7 +39,7 @@ enum Action {
 #[non_exhaustive]
 pub enum Workload {
     /// A notification overtakes its post: how often, and what a barrier makes of it.
-    PostNotification(PostNotification),
+    PostNotification(Box<PostNotification>),
     /// What a shim costs compared with the bare driver, on loopback and at a distance.
     Overhead(Overhead),
     /// What thousands of barriers that wait at one replica cost, next to polling.

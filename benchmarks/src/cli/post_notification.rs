@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Mode, StoreKind, Variant};
+use super::{Given, Mode, StoreKind, Variant};
 use crate::Failure;
 
 /// How often a notification overtakes the post that it is about, with and without a barrier.
@@ -31,9 +31,10 @@ pub struct PostNotification {
     /// --variant are given as lists, every combination of those.
     #[arg(long)]
     pub(crate) matrix: bool,
-    /// How late the log of posts arrives in Europe.
-    #[arg(long, value_name = "TIME", default_value = "150ms", value_parser = humantime::parse_duration)]
-    pub(crate) lag: Duration,
+    /// How late the log of posts arrives in Europe; not for servers that are there already, whose lag is
+    /// theirs. [default: 150ms]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    lag: Option<Duration>,
     /// How many rounds in each mode. The modes take turns.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rounds: u32,
@@ -56,6 +57,11 @@ pub struct PostNotification {
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a page with tables and plots to this file, to be looked at in a browser.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) given: Given,
 }
 
 /// One combination of the stores and a variant, with the modes that are compared in it.
@@ -66,7 +72,12 @@ pub(crate) struct Cell {
     pub(crate) variant: Variant,
     /// Each once, in their order.
     pub(crate) modes: Vec<Mode>,
+    /// How late the log of posts arrives; none if that is up to servers that are there already.
+    pub(crate) lag: Option<Duration>,
 }
+
+/// What the lag is if nothing is said.
+const LAG: Duration = Duration::from_millis(150);
 
 impl PostNotification {
     /// What is to be run: one cell, or those of the matrix.
@@ -79,12 +90,17 @@ impl PostNotification {
         let notifiers = self.chosen("notifier", &self.notifier, &StoreKind::NOTIFIERS)?;
         let variants = self.chosen("variant", &self.variant, &Variant::ALL)?;
         posts.iter().chain(&notifiers).try_for_each(|store| store.must_be_built())?;
+        if self.lag.is_some() && posts.iter().all(|store| self.given.has(*store)) {
+            let advice = "servers that are there already are as late as they are: leave --lag out";
+            return Err(Failure::Settings(advice.to_owned()));
+        }
         let mut cells = Vec::new();
         for &posts in &posts {
             for &notifier in &notifiers {
                 let alternatives = notifiers.first() == Some(&notifier);
                 let modes = self.modes(posts, alternatives)?;
-                let cell = |&variant| Cell { posts, notifier, variant, modes: modes.clone() };
+                let lag = (!self.given.has(posts)).then(|| self.lag.unwrap_or(LAG));
+                let cell = |&variant| Cell { posts, notifier, variant, modes: modes.clone(), lag };
                 cells.extend(variants.iter().map(cell));
             }
         }
@@ -112,20 +128,24 @@ impl PostNotification {
     }
 
     fn modes(&self, posts: StoreKind, alternatives: bool) -> Result<Vec<Mode>, Failure> {
+        let applies = |mode: &Mode| {
+            let sleepless = *mode == Mode::Sleep && self.given.has(posts);
+            mode.applies_to(posts) && !sleepless
+        };
         let mut modes = match (self.modes.is_empty(), self.matrix) {
             (true, false) => Mode::USUAL.to_vec(),
             (true, true) => {
-                let own = posts.own_mode().into_iter().chain([Mode::Poll, Mode::Sleep]);
+                let own = posts.own_mode().into_iter().chain([Mode::Poll, Mode::Sleep]).filter(applies);
                 [Mode::Off, Mode::Barrier].into_iter().chain(own.filter(|_| alternatives)).collect()
             }
-            (false, true) => self.modes.iter().copied().filter(|mode| mode.applies_to(posts)).collect(),
+            (false, true) => self.modes.iter().copied().filter(applies).collect(),
             (false, false) => self.modes.clone(),
         };
         modes.sort_unstable();
         modes.dedup();
-        match modes.iter().find(|mode| !mode.applies_to(posts)) {
+        match modes.iter().find(|mode| !applies(mode)) {
             Some(mode) => {
-                Err(Failure::Settings(format!("posts in {posts} have no mode {mode}: leave it out")))
+                Err(Failure::Settings(format!("posts in {posts} have no mode {mode} here: leave it out")))
             }
             None => Ok(modes),
         }
@@ -169,7 +189,7 @@ mod tests {
         let (posts, variant) = (StoreKind::Memory, Variant::Insert);
         assert_eq!(
             cells("").unwrap(),
-            [Cell { posts, notifier: posts, variant, modes: Mode::USUAL.to_vec() }]
+            [Cell { posts, notifier: posts, variant, modes: Mode::USUAL.to_vec(), lag: Some(LAG) }]
         );
     }
 
@@ -205,6 +225,17 @@ mod tests {
         let [first, second] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(first.modes, [Mode::Off, Mode::Barrier, Mode::Poll, Mode::Sleep, Mode::Wait]);
         assert_eq!(second.modes, [Mode::Off, Mode::Barrier]);
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn servers_that_are_there_have_their_own_lag() {
+        let given = "--posts redis --redis redis://a/,redis://b/";
+        assert!(cells(given).unwrap().iter().all(|cell| cell.lag.is_none()));
+        let refused = cells(&format!("{given} --lag 100ms")).unwrap_err();
+        assert!(refused.to_string().contains("leave --lag out"), "{refused}");
+        let refused = cells(&format!("{given} --modes off,sleep")).unwrap_err();
+        assert!(refused.to_string().contains("no mode sleep"), "{refused}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use antipode::barrier::BoxFuture;
 use antipode::lineage::Lineage;
 
 use crate::Failure;
-use crate::cli::{Mode, StoreKind};
+use crate::cli::{Given, Mode, StoreKind};
 use crate::posts::{Access, Reference};
 
 /// A queue or topic from the writer's to the reader's region, much faster than replication.
@@ -28,6 +28,11 @@ pub(crate) trait Notifier: Send + Sync {
 
     /// Subscribes to a channel on which nothing has been published yet.
     fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>>;
+
+    /// Removes what the run wrote, if the servers were there before it and stay.
+    fn clean_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Where the notifications of one mode of one run go.
@@ -67,17 +72,17 @@ pub(crate) struct Notification {
     pub(crate) lineage_bytes: usize,
 }
 
-/// Starts the notifier's servers.
+/// Starts the notifier's servers, or reaches those that are there.
 ///
 /// # Errors
-/// [`Failure::NotBuilt`], or that a server is missing or does not start.
-pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Arc<dyn Notifier>, Failure> {
+/// [`Failure::NotBuilt`], or that a server is missing, does not start or cannot be reached.
+pub(crate) async fn open(kind: StoreKind, given: &Given, seed: u64) -> Result<Arc<dyn Notifier>, Failure> {
     match kind {
         StoreKind::Memory => Ok(Arc::new(memory::MemoryNotifier::new(seed))),
         #[cfg(feature = "redis")]
-        StoreKind::Redis => Ok(Arc::new(redis::RedisNotifier::open().await?)),
+        StoreKind::Redis => Ok(Arc::new(redis::RedisNotifier::open(given.redis.as_ref()).await?)),
         #[cfg(feature = "postgres")]
-        StoreKind::Postgres => Ok(Arc::new(postgres::PostgresNotifier::open().await?)),
+        StoreKind::Postgres => Ok(Arc::new(postgres::PostgresNotifier::open(given.postgres.as_ref()).await?)),
         #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
         missing => Err(missing.not_built()),
     }

@@ -8,30 +8,28 @@ use std::time::Duration;
 
 use antipode::barrier::{BoxFuture, OnMissing};
 use antipode::postgres::{PostgresStore, StoredLineage};
-use antipode_docker::{PostgresOptions, PostgresTopology};
 use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 
 use super::{Channel, Notification, Notifier, Subscription};
 use crate::Failure;
+use crate::cli::Pair;
 use crate::posts::Reference;
-use crate::servers::postgres::{failed, pool, version};
+use crate::servers::postgres::{PostgresServers, failed, pool, version};
 
-const TABLE: &str =
-    "CREATE TABLE outbox (id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, post text NOT NULL)";
+const TABLE: &str = "CREATE TABLE antipode_benchmark_outbox (id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, post text NOT NULL)";
 /// Stores a row and announces it, when it commits.
-const PUBLISH: &str = "WITH row AS (INSERT INTO outbox (post) VALUES ($1) RETURNING id)
+const PUBLISH: &str = "WITH row AS (INSERT INTO antipode_benchmark_outbox (post) VALUES ($1) RETURNING id)
     SELECT pg_notify($2, id::text) FROM row";
 const RECEIVE: &str = "SELECT id, post, antipode_lineage, coalesce(octet_length(antipode_lineage::text), 0)
-    FROM outbox WHERE id = ANY($1) ORDER BY id";
+    FROM antipode_benchmark_outbox WHERE id = ANY($1) ORDER BY id";
 /// Between two looks for rows that have not reached the replica.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A primary and a standby of their own, which nothing delays.
+/// A primary with the outbox, and a standby that nothing delays.
 pub(crate) struct PostgresNotifier {
-    _topology: PostgresTopology,
-    primary: String,
+    servers: PostgresServers,
     writer: PostgresStore,
     raw: PgPool,
     replica: PgPool,
@@ -39,22 +37,25 @@ pub(crate) struct PostgresNotifier {
 }
 
 impl PostgresNotifier {
-    pub(crate) async fn open() -> Result<Self, Failure> {
-        let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await?;
-        let (primary, replica) = (topology.primary().url(), topology.standby(0).url());
-        let raw = pool(&primary).await?;
+    pub(crate) async fn open(given: Option<&Pair>) -> Result<Self, Failure> {
+        let servers = PostgresServers::open(given, "antipode_benchmark_outbox").await?;
+        let raw = pool(&servers.primary).await?;
         sqlx::query(TABLE).execute(&raw).await.map_err(failed("make the outbox"))?;
-        let writer = PostgresStore::builder("notifications").primary(pool(&primary).await?);
+        let writer = PostgresStore::builder("notifications").primary(pool(&servers.primary).await?);
         let writer = writer.on_missing(OnMissing::Error).build().map_err(failed("be opened"))?;
-        writer.migrate_table("outbox").await.map_err(failed("migrate the outbox"))?;
+        writer.migrate_table("antipode_benchmark_outbox").await.map_err(failed("migrate the outbox"))?;
         let version = version(&raw).await?;
-        Ok(Self { _topology: topology, writer, raw, replica: pool(&replica).await?, version, primary })
+        Ok(Self { writer, raw, replica: pool(&servers.replica).await?, version, servers })
     }
 }
 
 impl Notifier for PostgresNotifier {
     fn version(&self) -> String {
         self.version.clone()
+    }
+
+    fn clean_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.servers.clean_up())
     }
 
     fn publish<'a>(&'a self, channel: Channel, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>> {
@@ -73,7 +74,8 @@ impl Notifier for PostgresNotifier {
 
     fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
         Box::pin(async move {
-            let mut listener = PgListener::connect(&self.primary).await.map_err(failed("subscribe"))?;
+            let mut listener =
+                PgListener::connect(&self.servers.primary).await.map_err(failed("subscribe"))?;
             listener.listen(&channel.to_string()).await.map_err(failed("subscribe"))?;
             let subscription =
                 OutboxSubscription { listener, replica: self.replica.clone(), awaited: BTreeSet::new() };

@@ -2,24 +2,24 @@
 
 use antipode::barrier::{BoxFuture, OnMissing};
 use antipode::redis::{LINEAGE_FIELD, RedisShim, RedisStore};
-use antipode_docker::{RedisOptions, RedisTopology};
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult, Value};
 
 use super::{Channel, Notification, Notifier, Subscription};
 use crate::Failure;
+use crate::cli::Pair;
 use crate::posts::Reference;
-use crate::servers::redis::{failed, raw_connection, version};
+use crate::servers::redis::{PREFIX, RedisServers, failed, raw_connection, version};
 
 /// How long a read may block at the server, in milliseconds; then it is repeated.
 const BLOCK_MS: usize = 1_000;
 const BATCH: usize = 100;
 const POST: &str = "post";
 
-/// A server of its own, which nothing delays, with a stream for each channel.
+/// The primary of a server that nothing delays, with a stream for each channel.
 pub(crate) struct RedisNotifier {
-    topology: RedisTopology,
+    servers: RedisServers,
     writer: RedisStore,
     reader: RedisStore,
     raw: ConnectionManager,
@@ -27,9 +27,9 @@ pub(crate) struct RedisNotifier {
 }
 
 impl RedisNotifier {
-    pub(crate) async fn open() -> Result<Self, Failure> {
-        let topology = RedisTopology::start(RedisOptions::default().replicas(0)).await?;
-        let url = topology.primary().url();
+    pub(crate) async fn open(given: Option<&Pair>) -> Result<Self, Failure> {
+        let servers = RedisServers::open(given, 0).await?;
+        let url = servers.primary.clone();
         let store = || {
             let client = Client::open(url.as_str()).map_err(failed("be reached"))?;
             let store = RedisStore::builder("notifications").primary(client);
@@ -40,16 +40,20 @@ impl RedisNotifier {
             reader: store()?,
             raw: raw_connection(&url).await?,
             version: version(&url).await?,
-            topology,
+            servers,
         })
     }
 
     /// A connection of its own, on which a read may block.
     async fn blocking(&self) -> Result<MultiplexedConnection, Failure> {
-        let client = Client::open(self.topology.primary().url()).map_err(failed("be reached"))?;
+        let client = Client::open(self.servers.primary.as_str()).map_err(failed("be reached"))?;
         let settings = AsyncConnectionConfig::new().set_response_timeout(None);
         client.get_multiplexed_async_connection_with_config(&settings).await.map_err(failed("be reached"))
     }
+}
+
+fn stream(channel: Channel) -> String {
+    format!("{PREFIX}{channel}")
 }
 
 impl Notifier for RedisNotifier {
@@ -57,15 +61,18 @@ impl Notifier for RedisNotifier {
         self.version.clone()
     }
 
+    fn clean_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.servers.clean_up())
+    }
+
     fn publish<'a>(&'a self, channel: Channel, post: &'a Reference) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             const OPERATION: &str = "publish a notification";
             let fields = [(POST, post.to_string())];
             let published: RedisResult<String> = if channel.carries_lineage() {
-                let mut shim = self.writer.connection().await.map_err(failed(OPERATION))?;
-                shim.xadd(channel.to_string(), "*", &fields).await
+                self.writer.shim(self.raw.clone()).xadd(stream(channel), "*", &fields).await
             } else {
-                self.raw.clone().xadd(channel.to_string(), "*", &fields).await
+                self.raw.clone().xadd(stream(channel), "*", &fields).await
             };
             published.map_err(failed(OPERATION))?;
             Ok(())
@@ -81,7 +88,7 @@ impl Notifier for RedisNotifier {
                 Connection::Raw(connection)
             };
             let subscription =
-                StreamSubscription { stream: channel.to_string(), after: "0".to_owned(), connection };
+                StreamSubscription { stream: stream(channel), after: "0".to_owned(), connection };
             Ok(Box::new(subscription) as Box<dyn Subscription>)
         })
     }

@@ -90,7 +90,7 @@ async fn applied(stage: &Stage, post: &Post, acknowledged: Instant) -> Result<Op
         return Ok(Some(Applied { at: acknowledged + lag, look: Duration::ZERO }));
     }
     // Until shortly before the earliest moment it can be.
-    tokio::time::sleep(stage.settings.lag.mul_f64(0.95).saturating_sub(acknowledged.elapsed())).await;
+    tokio::time::sleep(stage.lag().mul_f64(0.95).saturating_sub(acknowledged.elapsed())).await;
     let mut missed = None;
     while acknowledged.elapsed() < LIMIT {
         let asked = Instant::now();

@@ -18,7 +18,8 @@ pub(crate) struct Figures {
     pub(crate) posts: String,
     pub(crate) notifier: String,
     pub(crate) variant: String,
-    pub(crate) lag_ms: f64,
+    /// None if it is that of servers that were there already.
+    pub(crate) lag_ms: Option<f64>,
     pub(crate) rounds: u32,
     pub(crate) seed: u64,
     pub(crate) payload_bytes: usize,
@@ -112,7 +113,7 @@ impl Figures {
             posts: cell.posts.to_string(),
             notifier: cell.notifier.to_string(),
             variant: cell.variant.to_string(),
-            lag_ms: rounded(settings.lag.as_secs_f64() * 1e3),
+            lag_ms: cell.lag.map(|lag| rounded(lag.as_secs_f64() * 1e3)),
             rounds: settings.rounds,
             seed: settings.seed,
             payload_bytes: settings.payload,
@@ -128,6 +129,10 @@ impl Figures {
 }
 
 impl ModeFigures {
+    pub(crate) fn rate(&self) -> Rate {
+        Rate { hits: self.violations, of: self.reads }
+    }
+
     fn new(seen: &[&Seen]) -> Self {
         let reads = || seen.iter().filter_map(|seen| seen.read.as_ref());
         let violations = reads().filter(|read| read.sight.is_violation()).count() as u64;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::figures::Figures;
 use super::stage::Stage;
-use super::{matrix_table, play, verdict};
+use super::{matrix_table, play, verdict, write_report};
 use crate::cli::{Cell, PostNotification, StoreKind};
 use crate::notifier::Notifier;
 use crate::posts::Posts;
@@ -51,8 +51,10 @@ pub(crate) async fn run(settings: &PostNotification, cells: Vec<Cell>) -> Result
         }
     }
     progress.finish_and_clear();
+    stores.clean_up().await?;
     print!("{}", matrix_table::render(&all.cells));
     output::write_json(settings.json.as_deref(), &all)?;
+    write_report(settings, &all.cells)?;
     first.map_or(Ok(()), Err)
 }
 
@@ -68,13 +70,25 @@ impl Stores {
         let mut stores = Self { posts: BTreeMap::new(), notifiers: BTreeMap::new() };
         for Cell { posts, notifier, .. } in cells {
             if !stores.posts.contains_key(posts) {
-                stores.posts.insert(*posts, posts::open(*posts, settings.seed).await?);
+                stores.posts.insert(*posts, posts::open(*posts, &settings.given, settings.seed).await?);
             }
             if !stores.notifiers.contains_key(notifier) {
-                stores.notifiers.insert(*notifier, notifier::open(*notifier, settings.seed).await?);
+                stores
+                    .notifiers
+                    .insert(*notifier, notifier::open(*notifier, &settings.given, settings.seed).await?);
             }
         }
         Ok(stores)
+    }
+
+    async fn clean_up(&self) -> Result<(), Failure> {
+        for notifier in self.notifiers.values() {
+            notifier.clean_up().await?;
+        }
+        for posts in self.posts.values() {
+            posts.clean_up().await?;
+        }
+        Ok(())
     }
 
     fn posts(&self, kind: StoreKind) -> Result<Arc<dyn Posts>, Failure> {

@@ -1,7 +1,7 @@
 //! The figures of a matrix, for people.
 
 use super::figures::{Figures, ModeFigures};
-use super::table::rate;
+use super::table::{late, rate};
 use crate::cli::Mode;
 use crate::output;
 
@@ -36,9 +36,10 @@ pub(super) fn render(cells: &[Figures]) -> String {
     format!(
         "\npost-notification, {} cells\n\
          In the US a post is stored, replaced or deleted, and announced. In Europe, which the log of posts\n\
-         reaches {lag_ms} ms late, a reader takes the notification and looks the post up, once. Times: p50 / p99.\n\n\
+         reaches {}, a reader takes the notification and looks the post up, once. Times: p50 / p99.\n\n\
          {table}\n\n\
          {rounds} rounds a mode, one every {pace_ms} ms; posts of {payload_bytes} bytes; seed {seed}\n",
         cells.len(),
+        late(*lag_ms),
     )
 }

@@ -8,13 +8,14 @@ mod figures;
 mod matrix;
 mod matrix_table;
 mod oracle;
+mod report;
 mod rounds;
 mod setup;
 mod stage;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indicatif::ProgressBar;
 
@@ -36,21 +37,30 @@ pub(crate) async fn run(settings: &PostNotification) -> Result<(), Failure> {
     }
     let Some(cell) = cells.into_iter().next() else { return Ok(()) };
     let progress = output::progress("starting the stores", 0);
-    let posts = posts::open(cell.posts, settings.seed).await?;
-    let notifier = notifier::open(cell.notifier, settings.seed).await?;
+    let posts = posts::open(cell.posts, &settings.given, settings.seed).await?;
+    let notifier = notifier::open(cell.notifier, &settings.given, settings.seed).await?;
     let stage = Stage::new(settings.clone(), cell, 0, posts, notifier).await?;
-    let (figures, seen) = play(&stage, &progress).await?;
+    let played = play(&stage, &progress).await;
     progress.finish_and_clear();
+    stage.notifier.clean_up().await?;
+    stage.posts.clean_up().await?;
+    let (figures, seen) = played?;
     print!("{}", table::render(&figures));
     output::write_json(settings.json.as_deref(), &figures)?;
+    write_report(settings, std::slice::from_ref(&figures))?;
     verdict(&seen)
+}
+
+fn write_report(settings: &PostNotification, cells: &[Figures]) -> Result<(), Failure> {
+    let Some(path) = &settings.report else { return Ok(()) };
+    output::write("report", path, &report::page(cells, SystemTime::now()))
 }
 
 /// Runs one cell to its end.
 async fn play(stage: &Arc<Stage>, progress: &ProgressBar) -> Result<(Figures, Vec<Seen>), Failure> {
     stage.posts.set_lag(Duration::ZERO)?;
     setup::prepare(stage, progress).await?;
-    stage.posts.set_lag(stage.settings.lag)?;
+    stage.posts.set_lag(stage.lag())?;
     let before = stage.probes()?;
     let seen = rounds::run(stage, progress).await?;
     let probes = stage.probes()? - before;

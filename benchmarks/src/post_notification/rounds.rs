@@ -60,7 +60,7 @@ pub(crate) async fn run(stage: &Arc<Stage>, progress: &ProgressBar) -> Result<Ve
         let subscription = stage.notifier.subscribe(stage.channel(*mode)).await?;
         readers.spawn(read_all(Arc::clone(stage), *mode, subscription, progress.clone()));
     }
-    let limit = stage.settings.pace * total + stage.settings.lag + stage.settings.deadline + GRACE;
+    let limit = stage.settings.pace * total + stage.lag() + stage.settings.deadline + GRACE;
     let both = try_join(write_all(stage), collect(readers));
     let late = Failure::TooLate { what: "the end of the rounds", seconds: limit.as_secs() };
     let ((), seen) = tokio::time::timeout(limit, both).await.map_err(|_| late)??;
@@ -136,7 +136,7 @@ async fn read(stage: &Stage, mode: Mode, notification: &Notification) -> Result<
             Mode::Barrier => barrier.as_ref().is_some_and(|barrier| barrier.outcome.is_ok()),
             Mode::Poll => polled(stage, &notification.post).await?,
             Mode::Sleep => {
-                tokio::time::sleep(stage.settings.lag + MARGIN).await;
+                tokio::time::sleep(stage.lag() + MARGIN).await;
                 true
             }
             Mode::Off | Mode::Propagate | Mode::RemoteApply | Mode::Wait | Mode::CausalSession => true,

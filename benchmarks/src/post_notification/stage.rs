@@ -65,6 +65,11 @@ impl Stage {
         self.acknowledged.get(number.parse::<usize>().ok()?)?.get().copied()
     }
 
+    /// How late the log of posts arrives, as far as that is known.
+    pub(crate) fn lag(&self) -> Duration {
+        self.cell.lag.unwrap_or_default()
+    }
+
     pub(crate) fn channel(&self, mode: Mode) -> Channel {
         Channel { run: self.run, mode }
     }

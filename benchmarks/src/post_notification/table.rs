@@ -15,10 +15,11 @@ pub(crate) fn render(figures: &Figures) -> String {
     let mut text = format!(
         "\npost-notification\n\
          In the US a post is stored ({posts}, {variant}) and announced ({notifier}). In Europe, which the log of\n\
-         posts reaches {lag_ms} ms late, a reader takes the notification and looks the post up, once.\n\n\
+         posts reaches {late}, a reader takes the notification and looks the post up, once.\n\n\
          {table}\n\n{conclusion}\n\n\
          {rounds} rounds a mode, one every {pace_ms} ms, modes in turn; posts of {payload_bytes} bytes; seed {seed}\n\
          {versions}\n",
+        late = late(*lag_ms),
         table = table(figures),
         conclusion = conclusion(figures),
         versions = versions.join("; "),
@@ -72,13 +73,12 @@ fn table(figures: &Figures) -> String {
 
 /// The violation rate with its interval.
 pub(super) fn rate(mode: &ModeFigures) -> String {
-    let [low, high] = mode.violation_interval.map(output::percent);
-    let rate = output::percent(mode.violation_rate);
-    match mode.violations {
-        0 => format!("{rate} (below {high})"),
-        all if all == mode.reads => format!("{rate} (above {low})"),
-        _ => format!("{rate} ({low} to {high})"),
-    }
+    format!("{} ({})", output::percent(mode.violation_rate), output::interval(mode.rate()))
+}
+
+/// How late the log arrives, as the end of a sentence.
+pub(super) fn late(lag_ms: Option<f64>) -> String {
+    lag_ms.map_or("as late as the servers are".to_owned(), |lag_ms| format!("{lag_ms} ms late"))
 }
 
 fn conclusion(figures: &Figures) -> String {

@@ -14,7 +14,7 @@ use antipode::barrier::{BoxFuture, Store};
 use antipode::lineage::{ReplicaName, StoreName};
 
 use crate::Failure;
-use crate::cli::StoreKind;
+use crate::cli::{Given, StoreKind};
 
 pub(crate) use post::{Post, Reference, State};
 
@@ -65,6 +65,11 @@ pub(crate) trait Posts: Send + Sync {
         post: &'a Reference,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Failure>>;
 
+    /// Removes what the run wrote, if the servers were there before it and stay.
+    fn clean_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What a reader's replica is called and which store that is a replica of.
     fn place(&self) -> Result<(StoreName, ReplicaName), Failure> {
         let store = self.reader();
@@ -75,17 +80,17 @@ pub(crate) trait Posts: Send + Sync {
     }
 }
 
-/// Starts the store's servers, with no lag yet.
+/// Starts the store's servers, with no lag yet, or reaches those that are there.
 ///
 /// # Errors
-/// [`Failure::NotBuilt`], or that a server is missing or does not start.
-pub(crate) async fn open(kind: StoreKind, seed: u64) -> Result<Arc<dyn Posts>, Failure> {
+/// [`Failure::NotBuilt`], or that a server is missing, does not start or cannot be reached.
+pub(crate) async fn open(kind: StoreKind, given: &Given, seed: u64) -> Result<Arc<dyn Posts>, Failure> {
     match kind {
         StoreKind::Memory => Ok(Arc::new(memory::MemoryPosts::open(seed)?)),
         #[cfg(feature = "redis")]
-        StoreKind::Redis => Ok(Arc::new(redis::RedisPosts::open().await?)),
+        StoreKind::Redis => Ok(Arc::new(redis::RedisPosts::open(given.redis.as_ref()).await?)),
         #[cfg(feature = "postgres")]
-        StoreKind::Postgres => Ok(Arc::new(postgres::PostgresPosts::open().await?)),
+        StoreKind::Postgres => Ok(Arc::new(postgres::PostgresPosts::open(given.postgres.as_ref()).await?)),
         #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
         missing => Err(missing.not_built()),
     }

@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use antipode::barrier::{BoxFuture, OnMissing, Store};
 use antipode::postgres::PostgresStore;
-use antipode_docker::{PostgresOptions, PostgresTopology};
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 
 use super::{Access, EU, POSTS, Post, Posts, Reference};
 use crate::Failure;
-use crate::servers::postgres::{failed, pool, version};
+use crate::cli::Pair;
+use crate::servers::postgres::{PostgresServers, failed, pool, version};
 
 /// Insert, or the next version: what an application of posts would say.
-const STORE: &str =
-    "INSERT INTO posts (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
-const DELETE: &str = "DELETE FROM posts WHERE id = $1";
-const REMOTE_APPLY: &str = "SET LOCAL synchronous_commit = remote_apply";
-const READ_RAW: &str = "SELECT body FROM posts WHERE id = $1";
-const READ: &str = "SELECT body, antipode_lineage FROM posts WHERE id = $1";
+const STORE: &str = "INSERT INTO antipode_benchmark_posts (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+const TABLE: &str = "CREATE TABLE antipode_benchmark_posts (id text PRIMARY KEY, body bytea NOT NULL)";
+const DELETE: &str = "DELETE FROM antipode_benchmark_posts WHERE id = $1";
+/// Sets what the commit waits for, and tells which standbys it can wait for: none, and it would not wait.
+const REMOTE_APPLY: &str = "SELECT current_setting('synchronous_standby_names') FROM set_config('synchronous_commit', 'remote_apply', true)";
+const READ_RAW: &str = "SELECT body FROM antipode_benchmark_posts WHERE id = $1";
+const READ: &str = "SELECT body, antipode_lineage FROM antipode_benchmark_posts WHERE id = $1";
 
-/// A primary, and a streaming standby behind a proxy that delays its replication. Commits wait for the
-/// standby only where they ask for it.
+/// A primary and a lagging standby.
 pub(crate) struct PostgresPosts {
-    topology: PostgresTopology,
+    servers: PostgresServers,
     writer: PostgresStore,
     reader: PostgresStore,
     to_primary: PgPool,
@@ -32,24 +32,33 @@ pub(crate) struct PostgresPosts {
 }
 
 impl PostgresPosts {
-    pub(crate) async fn open() -> Result<Self, Failure> {
-        let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await?;
-        topology.primary().set_setting("synchronous_commit", "local").await?;
-        topology.primary().set_setting("synchronous_standby_names", "*").await?;
-        let (primary, replica) = (topology.primary().url(), topology.standby(0).url());
+    pub(crate) async fn open(given: Option<&Pair>) -> Result<Self, Failure> {
+        let servers = PostgresServers::open(given, "antipode_benchmark_posts").await?;
+        let PostgresServers { primary, replica, .. } = &servers;
         // Two handles, each with pools of its own: the writer and the reader are different services.
         let store = async || {
-            let (primary, replica) = (pool(&primary).await?, pool(&replica).await?);
+            let (primary, replica) = (pool(primary).await?, pool(replica).await?);
             let store = PostgresStore::builder(POSTS).primary(primary).replica(EU, replica);
             store.on_missing(OnMissing::Error).build().map_err(failed("be opened"))
         };
         let (writer, reader) = (store().await?, store().await?);
-        let (to_primary, to_replica) = (pool(&primary).await?, pool(&replica).await?);
-        let table = "CREATE TABLE posts (id text PRIMARY KEY, body bytea NOT NULL)";
-        sqlx::query(table).execute(&to_primary).await.map_err(failed("make the table"))?;
-        writer.migrate_table("posts").await.map_err(failed("migrate the table"))?;
+        let (to_primary, to_replica) = (pool(primary).await?, pool(replica).await?);
+        sqlx::query(TABLE).execute(&to_primary).await.map_err(failed("make the table"))?;
+        writer.migrate_table("antipode_benchmark_posts").await.map_err(failed("migrate the table"))?;
         let version = version(&to_primary).await?;
-        Ok(Self { topology, writer, reader, to_primary, to_replica, version })
+        Ok(Self { servers, writer, reader, to_primary, to_replica, version })
+    }
+
+    /// A transaction whose commit waits until the standby has applied it.
+    async fn remote_apply(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let mut transaction = self.to_primary.begin().await?;
+        let names: String = sqlx::query_scalar(REMOTE_APPLY).fetch_one(&mut *transaction).await?;
+        if names.is_empty() {
+            let advice =
+                "synchronous_standby_names is empty: name the standby, or leave the mode remote-apply out";
+            return Err(sqlx::Error::Configuration(advice.into()));
+        }
+        Ok(transaction)
     }
 }
 
@@ -63,8 +72,12 @@ impl Posts for PostgresPosts {
     }
 
     fn set_lag(&self, lag: Duration) -> Result<(), Failure> {
-        self.topology.link(0).set_delay_to_client(lag);
+        self.servers.set_lag(lag);
         Ok(())
+    }
+
+    fn clean_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.servers.clean_up())
     }
 
     fn write<'a>(&'a self, access: Access, post: &'a Post) -> BoxFuture<'a, Result<Option<String>, Failure>> {
@@ -76,11 +89,11 @@ impl Posts for PostgresPosts {
             };
             match access {
                 Access::Raw | Access::Own => {
-                    let mut transaction = self.to_primary.begin().await.map_err(failed(OPERATION))?;
-                    if access == Access::Own {
-                        let applied = sqlx::raw_sql(REMOTE_APPLY).execute(&mut *transaction).await;
-                        applied.map_err(failed(OPERATION))?;
-                    }
+                    let transaction = match access {
+                        Access::Own => self.remote_apply().await,
+                        _ => self.to_primary.begin().await,
+                    };
+                    let mut transaction = transaction.map_err(failed(OPERATION))?;
                     change.execute(&mut *transaction).await.map_err(failed(OPERATION))?;
                     transaction.commit().await.map_err(failed(OPERATION))?;
                 }

@@ -1,14 +1,73 @@
 //! Postgres with the bare driver.
 
 use std::error::Error;
+use std::time::Duration;
 
-use sqlx::PgPool;
+use antipode_docker::{PostgresOptions, PostgresTopology};
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::Failure;
+use crate::cli::Pair;
 
 /// How many connections a service has to a server.
 const CONNECTIONS: u32 = 10;
+
+const HAS_SCHEMA: &str = "SELECT to_regnamespace('antipode') IS NOT NULL";
+const DROP_SCHEMA: &str = "DROP SCHEMA IF EXISTS antipode CASCADE";
+
+/// A primary and a streaming standby behind a proxy that delays its replication; or such as are there.
+pub(crate) struct PostgresServers {
+    pub(crate) primary: String,
+    pub(crate) replica: String,
+    ownership: Ownership,
+}
+
+/// Whose the servers are, and so what to leave.
+enum Ownership {
+    Ours(Box<PostgresTopology>),
+    /// They stay; the run removes these.
+    Theirs(Vec<String>),
+}
+
+impl PostgresServers {
+    /// Starts them, unless they are given. Commits then wait for the standby only where they ask for it.
+    pub(crate) async fn open(given: Option<&Pair>, table: &str) -> Result<Self, Failure> {
+        if let Some(Pair { primary, replica }) = given.cloned() {
+            let mut leftovers = vec![format!("DROP TABLE IF EXISTS {table}")];
+            let there = sqlx::query_scalar(HAS_SCHEMA).fetch_one(&pool(&primary).await?).await;
+            if !there.map_err(failed("be asked for its schemas"))? {
+                leftovers.push(DROP_SCHEMA.to_owned());
+            }
+            let servers = Self { primary, replica, ownership: Ownership::Theirs(leftovers) };
+            servers.clean_up().await?;
+            return Ok(servers);
+        }
+        let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await?;
+        topology.primary().set_setting("synchronous_commit", "local").await?;
+        topology.primary().set_setting("synchronous_standby_names", "*").await?;
+        let (primary, replica) = (topology.primary().url(), topology.standby(0).url());
+        Ok(Self { primary, replica, ownership: Ownership::Ours(Box::new(topology)) })
+    }
+
+    /// Delays replication, if the servers were started here.
+    pub(crate) fn set_lag(&self, lag: Duration) {
+        if let Ownership::Ours(topology) = &self.ownership {
+            topology.link(0).set_delay_to_client(lag);
+        }
+    }
+
+    /// Removes the table of the run, and the shim's schema if that was not there, on servers that stay.
+    pub(crate) async fn clean_up(&self) -> Result<(), Failure> {
+        let Ownership::Theirs(leftovers) = &self.ownership else { return Ok(()) };
+        let pool = pool(&self.primary).await?;
+        for statement in leftovers {
+            let statement = sqlx::raw_sql(AssertSqlSafe(statement.as_str()));
+            statement.execute(&pool).await.map_err(failed("remove the table of the run"))?;
+        }
+        Ok(())
+    }
+}
 
 /// A service's pool, connected.
 ///

@@ -16,7 +16,7 @@ use antipode::barrier::Registry;
 use indicatif::ProgressBar;
 
 use self::figures::{Figures, Measured, Point};
-use crate::cli::Waiters;
+use crate::cli::{Given, Waiters};
 use crate::posts::{Post, Posts};
 use crate::{Failure, output, posts};
 
@@ -37,7 +37,7 @@ pub(crate) struct Stage {
 pub(crate) async fn run(settings: &Waiters) -> Result<(), Failure> {
     let steps = settings.points.len() as u64 * u64::from(settings.repeats);
     let progress = output::progress("starting the store", steps);
-    let posts = posts::open(settings.store, 1).await?;
+    let posts = posts::open(settings.store, &Given::default(), 1).await?;
     let registry = Registry::builder().store_arc(posts.reader()).deadline(DEADLINE).build().await?;
     let stage = Arc::new(Stage { posts, registry, written: AtomicU32::new(0) });
     // Every way of access is used once before it is measured.

@@ -9,6 +9,9 @@ use std::{
 
 use crate::{TopologyError, native::Programs};
 
+/// The one program.
+pub(super) const JAVA: &str = "java";
+
 /// What makes a Java program start fast and stay small, rather than run fast for hours.
 const JVM: &[&str] = &[
     "-Xms64m",
@@ -22,7 +25,7 @@ const JVM: &[&str] = &[
 /// A Java machine and Kafka's libraries.
 #[derive(Clone, Debug)]
 pub(super) struct Installation {
-    java: PathBuf,
+    programs: Programs,
     /// Absolute: the archive of loaded classes is only valid for the very same path.
     class_path: OsString,
     archive: PathBuf,
@@ -31,7 +34,7 @@ pub(super) struct Installation {
 impl Installation {
     /// The newest one of the cache.
     pub(super) fn find() -> Result<Self, TopologyError> {
-        let programs = Programs::find("kafka", &["java"], [PathBuf::from("/usr/bin")])?;
+        let programs = Programs::find("kafka", &[JAVA], [PathBuf::from("/usr/bin")])?;
         let cache = cache();
         let mut places: Vec<PathBuf> = fs::read_dir(&cache)
             .into_iter()
@@ -53,14 +56,14 @@ impl Installation {
     fn at(programs: &Programs, place: &Path) -> Option<Self> {
         let class_path = fs::read_to_string(place.join("class-path")).ok()?;
         Some(Self {
-            java: programs.program("java"),
+            programs: programs.clone(),
             class_path: class_path.trim_end().into(),
             archive: place.join("classes.jsa"),
         })
     }
 
-    pub(super) fn java(&self) -> PathBuf {
-        self.java.clone()
+    pub(super) fn programs(&self) -> Programs {
+        self.programs.clone()
     }
 
     /// The arguments that run a class.

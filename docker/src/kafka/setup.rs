@@ -5,16 +5,20 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
 
-use super::{KafkaOptions, installation::Installation, session};
+use super::{
+    KafkaOptions,
+    installation::{Installation, JAVA},
+    session,
+};
 use crate::{
     Proxy, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Port, run_tool},
+    plan::{Plan, Port},
     server::Server,
+    site::{Rights, Site},
 };
 
 /// What every broker is set to unless the options say otherwise.
@@ -65,7 +69,7 @@ pub(super) struct Place {
 /// Where the brokers of one topology run.
 #[derive(Debug)]
 pub(super) struct Setup {
-    home: Arc<Home>,
+    site: Site,
     installation: Installation,
     cluster: String,
 }
@@ -73,9 +77,9 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn new() -> Result<Self, TopologyError> {
         let installation = Installation::find()?;
-        let home = Arc::new(Home::new("kafka")?);
-        let cluster = cluster_id(&home);
-        Ok(Self { home, installation, cluster })
+        let site = Site::native("kafka", installation.programs(), Rights::Own)?;
+        let cluster = cluster_id(&site);
+        Ok(Self { site, installation, cluster })
     }
 
     /// Every broker's ports: all must be known before the first one starts.
@@ -99,30 +103,30 @@ impl Setup {
         options: &KafkaOptions,
     ) -> Result<Server, TopologyError> {
         let name = format!("kafka broker-{}", place.index);
-        let directory = self.home.path().join(format!("broker-{}", place.index));
+        let directory = self.site.path().join(format!("broker-{}", place.index));
         let configuration = write(&directory, &settings(&directory, place, all, options))
             .map_err(TopologyError::system(&name, "write server.properties"))?;
 
         let mut format = self.installation.arguments("kafka.tools.StorageTool");
         format.extend(["format", "--cluster-id", &self.cluster, "--config"].map(Into::into));
         format.push(configuration.clone().into());
-        run_tool(&self.home, &name, Account::Own, self.installation.java(), format).await?;
+        self.site.run(&name, JAVA, format).await?;
 
         let mut arguments = self.installation.arguments("kafka.Kafka");
         arguments.push(configuration.into());
         let plan = Plan {
             name,
-            program: self.installation.java(),
+            program: self.site.program(JAVA),
             arguments,
             port: Port::Configured(place.ports.client),
             directory,
-            account: Account::Own,
+            account: self.site.account(),
             stopping: Signal::SIGTERM,
             // In good order it would first look for other brokers to hand its partitions to.
             ending: Signal::SIGKILL,
             probe: session::probe,
         };
-        Ok(Server::Native(NativeServer::launch(&self.home, plan).await?))
+        self.site.launch(plan).await
     }
 }
 
@@ -205,7 +209,7 @@ fn loopback(port: u16) -> SocketAddr {
 
 /// One of its own for each topology, so that no broker is taken for another's: made of the name of
 /// its directory, in the form of 16 bytes in base64.
-fn cluster_id(home: &Home) -> String {
-    let name = home.path().file_name().unwrap_or_default().to_string_lossy();
+fn cluster_id(site: &Site) -> String {
+    let name = site.path().file_name().unwrap_or_default().to_string_lossy();
     format!("{name:-<21.21}A")
 }

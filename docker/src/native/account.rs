@@ -4,9 +4,15 @@ use std::{
     process::Command,
 };
 
+#[cfg(feature = "containers")]
+use nix::unistd::getegid;
 use nix::unistd::{User, geteuid};
 
 use crate::TopologyError;
+
+/// Any but root; this is `postgres` in the official image.
+#[cfg(feature = "containers")]
+const SPARE_USER: u32 = 999;
 
 /// The user that a server runs as.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +35,21 @@ impl Account {
                 store: "postgres",
                 missing: "no user `postgres`, and postgres refuses to run as root".to_owned(),
             }),
+        }
+    }
+
+    /// The same in a container, where no user has to exist beforehand.
+    #[cfg(feature = "containers")]
+    pub(crate) fn unprivileged_number() -> Self {
+        if geteuid().is_root() { Self::Other { uid: SPARE_USER, gid: SPARE_USER } } else { Self::Own }
+    }
+
+    /// Its user and group numbers.
+    #[cfg(feature = "containers")]
+    pub(crate) fn numbers(self) -> (u32, u32) {
+        match self {
+            Self::Own => (geteuid().as_raw(), getegid().as_raw()),
+            Self::Other { uid, gid } => (uid, gid),
         }
     }
 

@@ -8,8 +8,8 @@ use std::{
 use super::supervised::await_end;
 use crate::TopologyError;
 
-/// Waits for the end of the pipe, which is when the owner and all its servers have ended.
-const GUARD: &str = r#"trap '' HUP; while read -r _; do :; done; rm -rf -- "$1""#;
+/// Waits for the end of the pipe, which is when the owner and all its processes have ended.
+const GUARD: &str = r#"trap '' HUP; while read -r _; do :; done; eval "$2"; rm -rf -- "$1""#;
 
 /// The directory of one topology, with one directory for each server.
 ///
@@ -24,12 +24,13 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(store: &str) -> Result<Self, TopologyError> {
-        Self::within(&env::temp_dir(), store)
+    /// `farewell` is shell code for when all has ended; `$1` is the directory.
+    pub(crate) fn new(store: &str, farewell: &str) -> Result<Self, TopologyError> {
+        Self::within(&env::temp_dir(), store, farewell)
             .map_err(TopologyError::system(store, "make a temporary directory"))
     }
 
-    pub(super) fn within(parent: &Path, store: &str) -> io::Result<Self> {
+    pub(crate) fn within(parent: &Path, store: &str, farewell: &str) -> io::Result<Self> {
         let prefix = format!("antipode-{store}-");
         let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)?;
         // The guard must not be in it, and no part of the name may be a link.
@@ -37,6 +38,7 @@ impl Home {
         let mut guard = Command::new("/bin/sh")
             .args(["-c", GUARD, "sh"])
             .arg(&path)
+            .arg(farewell)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -7,7 +7,7 @@ const LINES: usize = 8;
 const BYTES: usize = 8 << 10;
 
 /// The last lines of a log, in one line.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(text.get(text.len().saturating_sub(BYTES)..).unwrap_or(&text));
     // The frames of a Java stack trace would push out what it is about.

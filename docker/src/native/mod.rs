@@ -6,15 +6,8 @@
 mod account;
 mod home;
 mod log;
-mod process_tree;
+pub(crate) mod process_tree;
 mod programs;
-mod server;
 mod supervised;
 
-pub(crate) use self::{
-    account::Account,
-    home::Home,
-    programs::Programs,
-    server::{NativeServer, Plan, Port},
-    supervised::run_tool,
-};
+pub(crate) use self::{account::Account, home::Home, log::tail, programs::Programs, supervised::Supervised};

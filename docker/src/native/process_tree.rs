@@ -10,7 +10,7 @@ use nix::{
 };
 
 /// Freezes a process and its descendants. The parent is stopped first and starts no further.
-pub(super) fn stop(root: Pid) -> nix::Result<()> {
+pub(crate) fn stop(root: Pid) -> nix::Result<()> {
     kill(root, Signal::SIGSTOP)?;
     for child in children(root) {
         // It may have ended meanwhile.
@@ -20,7 +20,7 @@ pub(super) fn stop(root: Pid) -> nix::Result<()> {
 }
 
 /// Lets them run again.
-pub(super) fn cont(root: Pid) -> nix::Result<()> {
+pub(crate) fn cont(root: Pid) -> nix::Result<()> {
     for child in children(root) {
         let _ = cont(child);
     }
@@ -28,7 +28,7 @@ pub(super) fn cont(root: Pid) -> nix::Result<()> {
 }
 
 /// Kills all of them, as if at once: they are frozen first.
-pub(super) fn kill_all(root: Pid) -> nix::Result<()> {
+pub(crate) fn kill_all(root: Pid) -> nix::Result<()> {
     stop(root)?;
     kill_frozen(root)
 }

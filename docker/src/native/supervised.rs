@@ -1,9 +1,6 @@
 use std::{
-    ffi::OsString,
-    future::ready,
     io::{self, BufRead, BufReader},
     os::unix::process::CommandExt,
-    path::PathBuf,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -13,8 +10,8 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::task::spawn_blocking;
 
-use super::{Account, Home, log::tail};
-use crate::{TopologyError, wait};
+use super::Home;
+use crate::{TopologyError, plan::Job};
 
 const SUPERVISOR: &str = include_str!("supervisor.sh");
 
@@ -22,68 +19,17 @@ const SUPERVISOR: &str = include_str!("supervisor.sh");
 /// files; well over the supervisor's own patience. Otherwise it takes some tenths of a second.
 const DROP_LIMIT: Duration = Duration::from_secs(30);
 
-/// A command to run under supervision.
-#[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<OsString>,
-    pub(super) directory: PathBuf,
-    pub(super) log: PathBuf,
-    pub(super) account: Account,
-    /// What ends it in a hurry but in good order.
-    pub(super) ending: Signal,
-    /// Where a killed Postgres leaves the number of its shared memory segment.
-    pub(super) pid_file: PathBuf,
-}
-
 /// A running command, which ends when this is dropped or this process is gone.
 #[derive(Debug)]
-pub(super) struct Supervised {
+pub(crate) struct Supervised {
     supervisor: Child,
     /// `None` while it is dropped.
     pipe: Option<ChildStdin>,
     pid: Pid,
 }
 
-/// Runs one of a store's programs to its end.
-pub(crate) async fn run_tool(
-    home: &Arc<Home>,
-    server: &str,
-    account: Account,
-    program: PathBuf,
-    arguments: Vec<OsString>,
-) -> Result<(), TopologyError> {
-    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let log = home.path().join(format!("{} {name}.log", server));
-    let job = Job {
-        program,
-        arguments,
-        directory: home.path().to_owned(),
-        log: log.clone(),
-        account,
-        ending: Signal::SIGTERM,
-        pid_file: PathBuf::from("/dev/null"),
-    };
-    let mut running = Supervised::start(home, server, job).await?;
-    let ended = wait::until(wait::LIMIT, || ready(running.ended()))
-        .await
-        .map_err(TopologyError::system(server, "wait for a program"))?;
-    match ended {
-        Some(status) if status.success() => Ok(()),
-        outcome => Err(TopologyError::Tool {
-            server: server.to_owned(),
-            program: name,
-            status: outcome
-                .map_or_else(|| format!("not done within {:?}", wait::LIMIT), |status| status.to_string()),
-            output: tail(&log),
-        }),
-    }
-}
-
-// === impl Supervised ===
-
 impl Supervised {
-    pub(super) async fn start(home: &Arc<Home>, server: &str, job: Job) -> Result<Self, TopologyError> {
+    pub(crate) async fn start(home: &Arc<Home>, server: &str, job: Job) -> Result<Self, TopologyError> {
         let home = Arc::clone(home);
         // Reading the process id blocks for as long as the shell takes to start.
         spawn_blocking(move || Self::spawn(&home, &job))
@@ -119,12 +65,12 @@ impl Supervised {
     }
 
     /// The command's process; it exists as long as [`ended`](Self::ended) says `None`.
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
 
     /// How the command ended, once it has and is cleaned up after.
-    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.supervisor.try_wait()
     }
 }

@@ -7,16 +7,18 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
 
 use super::{PostgresOptions, programs::programs, session};
+#[cfg(feature = "containers")]
+use crate::containers::Image;
 use crate::{
     Member, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Port, Programs, run_tool},
+    plan::{Plan, Port},
     server::Server,
+    site::{Rights, Site, Software},
 };
 
 /// What every server is set to unless the options say otherwise.
@@ -39,23 +41,23 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log_line_prefix", "%m [%p] "),
 ];
 
+const SOFTWARE: Software = Software {
+    store: "postgres",
+    programs,
+    #[cfg(feature = "containers")]
+    image: Image { name: "postgres", tag: "15" },
+    rights: Rights::NotRoot,
+};
+
 /// Where and as whom the servers of one topology run.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    home: Arc<Home>,
-    programs: Programs,
-    account: Account,
+    site: Site,
 }
 
 impl Cluster {
-    pub(super) fn new() -> Result<Self, TopologyError> {
-        let programs = programs()?;
-        let account = Account::unprivileged()?;
-        let home = Home::new("postgres")?;
-        account
-            .own(home.path())
-            .map_err(TopologyError::system("postgres", "give its directory to its user"))?;
-        Ok(Self { home: Arc::new(home), programs, account })
+    pub(super) async fn new(options: &PostgresOptions) -> Result<Self, TopologyError> {
+        Ok(Self { site: Site::new(options.provider, &SOFTWARE).await? })
     }
 
     /// Makes an empty database cluster and starts it.
@@ -64,11 +66,11 @@ impl Cluster {
         let arguments = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale"];
         let mut arguments: Vec<OsString> = arguments.map(OsString::from).into();
         arguments.extend(["--no-sync".into(), "--pgdata".into(), plan.directory.clone().into()]);
-        self.run("initdb", &plan.name, arguments).await?;
+        self.site.run(&plan.name, "initdb", arguments).await?;
 
         append(plan.directory.join("postgresql.conf"), &settings(options))
             .map_err(TopologyError::system(&plan.name, "write postgresql.conf"))?;
-        Ok(Server::Native(NativeServer::launch(&self.home, plan).await?))
+        self.site.launch(plan).await
     }
 
     /// Copies a running server and starts the copy as a standby of what `link` leads to.
@@ -80,7 +82,7 @@ impl Cluster {
     ) -> Result<Server, TopologyError> {
         let plan = self.plan(member);
         self.copy(&plan, member, source, link).await?;
-        Ok(Server::Native(NativeServer::launch(&self.home, plan).await?))
+        self.site.launch(plan).await
     }
 
     /// Gives a server that is not running the data of another, as its standby.
@@ -107,7 +109,7 @@ impl Cluster {
         arguments.extend(["--dbname".into(), conninfo(source, member).into()]);
         let options = ["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--no-password"];
         arguments.extend(options.map(OsString::from));
-        self.run("pg_basebackup", &plan.name, arguments).await?;
+        self.site.run(&plan.name, "pg_basebackup", arguments).await?;
         self.follow(plan, &conninfo(link, member))
             .map_err(TopologyError::system(&plan.name, "write its standby settings"))
     }
@@ -118,24 +120,20 @@ impl Cluster {
         for (name, content) in [("postgresql.auto.conf", settings.as_str()), ("standby.signal", "")] {
             let path = plan.directory.join(name);
             fs::write(&path, content)?;
-            self.account.own(&path)?;
+            self.site.account().own(&path)?;
         }
         Ok(())
     }
 
-    async fn run(&self, program: &str, server: &str, arguments: Vec<OsString>) -> Result<(), TopologyError> {
-        run_tool(&self.home, server, self.account, self.programs.program(program), arguments).await
-    }
-
     fn plan(&self, member: Member) -> Plan {
-        let directory = self.home.path().join(member.to_string());
+        let directory = self.site.path().join(member.to_string());
         Plan {
             name: format!("postgres {member}"),
-            program: self.programs.program("postgres"),
+            program: self.site.program("postgres"),
             arguments: vec!["-D".into(), directory.clone().into()],
             port: Port::Free { option: "-p" },
             directory,
-            account: self.account,
+            account: self.site.account(),
             // "Fast" and "immediate" shutdown.
             stopping: Signal::SIGINT,
             ending: Signal::SIGQUIT,

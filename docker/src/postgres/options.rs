@@ -1,3 +1,5 @@
+use crate::Provider;
+
 /// What a [`PostgresTopology`](crate::PostgresTopology) is made of.
 ///
 /// The default is two standbys and the server's own settings, except for smaller buffers, up to
@@ -6,12 +8,13 @@
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
     pub(super) standbys: usize,
+    pub(super) provider: Provider,
     pub(super) settings: Vec<(String, String)>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { standbys: 2, settings: Vec::new() }
+        Self { standbys: 2, provider: Provider::default(), settings: Vec::new() }
     }
 }
 
@@ -20,6 +23,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn standbys(mut self, count: usize) -> Self {
         self.standbys = count;
+        self
+    }
+
+    /// What runs the servers.
+    #[must_use]
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.provider = provider;
         self
     }
 

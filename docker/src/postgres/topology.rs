@@ -34,7 +34,7 @@ impl PostgresTopology {
     /// [`TopologyError::Tool`] and [`TopologyError::Timeout`] if a server does not start, each
     /// step within 30 s.
     pub async fn start(options: PostgresOptions) -> Result<Self, TopologyError> {
-        let cluster = Cluster::new()?;
+        let cluster = Cluster::new(&options).await?;
         let primary = PostgresNode::new(cluster.primary(&options).await?);
         let primary_link = Proxy::start(primary.addr()).await?;
         let standbys = (0..options.standbys).map(async |index| {

@@ -1,3 +1,5 @@
+use crate::Provider;
+
 /// What a [`RedisTopology`](crate::RedisTopology) is made of.
 ///
 /// The default is two replicas, nothing persisted, a replication backlog of 64 MB, and full
@@ -5,12 +7,13 @@
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     pub(super) replicas: usize,
+    pub(super) provider: Provider,
     pub(super) settings: Vec<(String, String)>,
 }
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        Self { replicas: 2, settings: Vec::new() }
+        Self { replicas: 2, provider: Provider::default(), settings: Vec::new() }
     }
 }
 
@@ -19,6 +22,13 @@ impl RedisOptions {
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// What runs the servers.
+    #[must_use]
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.provider = provider;
         self
     }
 

@@ -5,16 +5,19 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
 
 use super::{RedisOptions, session};
+#[cfg(feature = "containers")]
+use crate::containers::Image;
 use crate::{
     Member, TopologyError,
-    native::{Account, Home, NativeServer, Plan, Port, Programs},
+    native::Programs,
+    plan::{Plan, Port},
     server::Server,
+    site::{Rights, Site, Software},
 };
 
 /// What every server is set to unless the options say otherwise.
@@ -31,17 +34,23 @@ const SETTINGS: &[(&str, &str)] = &[
     ("shutdown-timeout", "0"),
 ];
 
+const SOFTWARE: Software = Software {
+    store: "redis",
+    programs: || Programs::find("redis", &["redis-server"], [PathBuf::from("/usr/bin")]),
+    #[cfg(feature = "containers")]
+    image: Image { name: "redis", tag: "7.0.15" },
+    rights: Rights::Own,
+};
+
 /// Where the servers of one topology run.
 #[derive(Debug)]
 pub(super) struct Setup {
-    home: Arc<Home>,
-    programs: Programs,
+    site: Site,
 }
 
 impl Setup {
-    pub(super) fn new() -> Result<Self, TopologyError> {
-        let programs = Programs::find("redis", &["redis-server"], [PathBuf::from("/usr/bin")])?;
-        Ok(Self { home: Arc::new(Home::new("redis")?), programs })
+    pub(super) async fn new(options: &RedisOptions) -> Result<Self, TopologyError> {
+        Ok(Self { site: Site::new(options.provider, &SOFTWARE).await? })
     }
 
     /// Starts a server; with a link, as a replica of what that leads to.
@@ -62,22 +71,22 @@ impl Setup {
         options: &RedisOptions,
         own: &[(&str, String)],
     ) -> Result<Server, TopologyError> {
-        let directory = self.home.path().join(label);
+        let directory = self.site.path().join(label);
         let name = format!("redis {label}");
         let configuration = write(&directory, &settings(&directory, options, own))
             .map_err(TopologyError::system(&name, "write redis.conf"))?;
         let plan = Plan {
             name,
-            program: self.programs.program("redis-server"),
+            program: self.site.program("redis-server"),
             arguments: vec![configuration.into()],
             port: Port::Free { option: "--port" },
             directory,
-            account: Account::Own,
+            account: self.site.account(),
             stopping: Signal::SIGTERM,
             ending: Signal::SIGTERM,
             probe: session::probe,
         };
-        Ok(Server::Native(NativeServer::launch(&self.home, plan).await?))
+        self.site.launch(plan).await
     }
 }
 

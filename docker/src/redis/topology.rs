@@ -31,7 +31,7 @@ impl RedisTopology {
     /// [`TopologyError::MissingServer`] if Redis is not installed; [`TopologyError::Exited`] and
     /// [`TopologyError::Timeout`] if a server does not start within 30 s.
     pub async fn start(options: RedisOptions) -> Result<Self, TopologyError> {
-        let setup = Setup::new()?;
+        let setup = Setup::new(&options).await?;
         let primary = RedisNode::new(setup.server(Member::Primary, &options, None).await?);
         let primary_link = Proxy::start(primary.addr()).await?;
         let replicas = (0..options.replicas).map(async |index| {

@@ -1,4 +1,5 @@
 use super::super::RedisOptions;
+use crate::Provider;
 
 /// What every node is set to unless the options say otherwise.
 const SETTINGS: &[(&str, &str)] = &[
@@ -43,6 +44,13 @@ impl RedisClusterOptions {
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// What runs the servers.
+    #[must_use]
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.node = self.node.provider(provider);
         self
     }
 

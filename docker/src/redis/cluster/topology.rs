@@ -49,7 +49,7 @@ impl RedisClusterTopology {
     /// [`TopologyError::MissingServer`] if Redis is not installed; [`TopologyError::Exited`] and
     /// [`TopologyError::Timeout`] if a server does not start, or does not join, within 30 s.
     pub async fn start(options: RedisClusterOptions) -> Result<Self, TopologyError> {
-        let setup = Setup::new()?;
+        let setup = Setup::new(&options.node).await?;
         let size = 1 + options.replicas;
         let switchboard = Switchboard::start(usize::from(options.shards) * size)?;
         let starting = switchboard.ports().iter().enumerate().map(async |(index, announced)| {

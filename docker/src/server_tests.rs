@@ -1,10 +1,15 @@
 //! Shell scripts in the place of servers.
 
-use std::time::{Duration, Instant};
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
+use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::*;
+use crate::native::Account;
 
 /// Its port 1 is taken.
 const PORT_TAKEN: &str = r#"
@@ -44,8 +49,11 @@ fn plan(home: &Home, script: &str) -> Plan {
     }
 }
 
-fn pid_of(server: &NativeServer) -> Pid {
-    server.process().as_ref().unwrap().pid()
+fn pid_of(server: &Server) -> Pid {
+    match server.reach() {
+        Some(Reach::Pid(pid)) => pid,
+        other => panic!("no process but {other:?}"),
+    }
 }
 
 /// Whether it is neither running nor frozen; nobody may have reaped it yet.
@@ -55,10 +63,10 @@ fn is_dead(pid: Pid) -> bool {
 
 #[tokio::test]
 async fn another_port_is_tried_when_one_is_taken() {
-    let home = Arc::new(Home::new("fake").unwrap());
+    let home = Arc::new(Home::new("fake", "").unwrap());
     let mut ports = [1, 1, 2].into_iter();
     let choose = || ports.next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-    let server = NativeServer::launch_on(&home, plan(&home, PORT_TAKEN), choose).await.unwrap();
+    let server = Server::launch_on(&Runner::Native, &home, plan(&home, PORT_TAKEN), choose).await.unwrap();
     assert_eq!(server.addr().port(), 2);
     assert!(server.is_running());
     server.stop().await.unwrap();
@@ -67,16 +75,16 @@ async fn another_port_is_tried_when_one_is_taken() {
 
 #[tokio::test]
 async fn not_for_ever() {
-    let home = Arc::new(Home::new("fake").unwrap());
+    let home = Arc::new(Home::new("fake", "").unwrap());
     let plan = plan(&home, PORT_TAKEN);
-    let error = NativeServer::launch_on(&home, plan, || Ok(1)).await.unwrap_err();
+    let error = Server::launch_on(&Runner::Native, &home, plan, || Ok(1)).await.unwrap_err();
     assert!(error.to_string().contains("Address already in use"), "{error}");
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_end_is_killed_with_its_children() {
-    let home = Arc::new(Home::new("fake").unwrap());
-    let server = NativeServer::launch(&home, plan(&home, STUBBORN)).await.unwrap();
+    let home = Arc::new(Home::new("fake", "").unwrap());
+    let server = Server::launch(&Runner::Native, &home, plan(&home, STUBBORN)).await.unwrap();
     let child = fs::read_to_string(home.path().join("fake/child")).unwrap();
     let processes = [pid_of(&server), Pid::from_raw(child.trim().parse().unwrap())];
     assert!(!processes.into_iter().any(is_dead));
@@ -91,9 +99,9 @@ async fn a_server_that_does_not_end_is_killed_with_its_children() {
 #[tokio::test]
 async fn a_frozen_server_ends_in_good_order() {
     let directory = tempfile::tempdir().unwrap();
-    let home = Arc::new(Home::within(directory.path(), "fake").unwrap());
-    let server = NativeServer::launch(&home, plan(&home, ORDERLY)).await.unwrap();
-    server.pause().unwrap();
+    let home = Arc::new(Home::within(directory.path(), "fake", "").unwrap());
+    let server = Server::launch(&Runner::Native, &home, plan(&home, ORDERLY)).await.unwrap();
+    server.pause().await.unwrap();
     drop(server);
     assert!(directory.path().join("left").exists());
 }

@@ -1,5 +1,7 @@
 //! How notifications travel: one file for each notifier.
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -83,6 +85,8 @@ pub(crate) async fn open(kind: StoreKind, given: &Given, seed: u64) -> Result<Ar
         StoreKind::Redis => Ok(Arc::new(redis::RedisNotifier::open(given.redis.as_ref()).await?)),
         #[cfg(feature = "postgres")]
         StoreKind::Postgres => Ok(Arc::new(postgres::PostgresNotifier::open(given.postgres.as_ref()).await?)),
+        #[cfg(feature = "kafka")]
+        StoreKind::Kafka => Ok(Arc::new(kafka::KafkaNotifier::open(given.kafka.as_deref()).await?)),
         #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
         missing => Err(missing.not_built()),
     }

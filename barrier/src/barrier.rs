@@ -83,6 +83,22 @@ impl<'a> Barrier<'a> {
         self
     }
 
+    /// The report, if the last probes' answers show every write already; a comparison, like the
+    /// barrier itself then is. Asks nothing and waits for nothing: `None` is not a verdict.
+    ///
+    /// `None` without a current lineage, and while a capture of it is under way.
+    #[must_use]
+    pub fn known(&self) -> Option<Report> {
+        let now = Instant::now();
+        match self.subject {
+            Subject::Given(lineage) => covered(self.registered, lineage, self.options, now),
+            Subject::Current => {
+                let lineage = LineageScope::current()?.try_settled()?;
+                covered(self.registered, &lineage, self.options, now)
+            }
+        }
+    }
+
     /// Dry run: what is known now of every write, by asking once. Waits for nothing else, and no
     /// longer than the deadline.
     ///

@@ -1,0 +1,63 @@
+//! What the gate keeps, and what its callers and callbacks share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use antipode_barrier::BarrierError;
+use antipode_lineage::Lineage;
+use futures_util::task::AtomicWaker;
+use rdkafka::message::OwnedMessage;
+use tokio::time::Instant;
+
+use super::core::{Core, Limits};
+
+/// A record that is not handed over.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) message: OwnedMessage,
+    pub(super) terms: Terms,
+}
+
+/// On what terms a record is handed over.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) lineage: Lineage,
+    /// When it arrived; `None` if it was handed over at once.
+    pub(super) since: Option<Instant>,
+    /// How often it was handed over before.
+    pub(super) attempts: u32,
+    pub(super) stale: Option<Box<BarrierError>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    core: Mutex<Core<Held>>,
+    /// Whoever drives the gate waits with it.
+    waker: AtomicWaker,
+}
+
+impl Shared {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { core: Mutex::new(Core::new(limits)), waker: AtomicWaker::new() }
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, Core<Held>> {
+        // A panic leaves the core whole: at worst a record is handed over again.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn waker(&self) -> &AtomicWaker {
+        &self.waker
+    }
+
+    /// Changes the core on behalf of a handler, and tells whoever drives the gate if there is something
+    /// to do.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Core<Held>)) {
+        let mut core = self.core();
+        change(&mut core);
+        let idle = core.is_idle();
+        drop(core);
+        if !idle {
+            self.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The causal delivery gate.
+
+mod builder;
+mod core;
+mod dead_letter;
+mod delivery;
+mod held;
+mod lanes;
+mod policy;
+mod rebalances;
+mod window;
+
+use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use antipode_barrier::{Barrier, BarrierError, BoxFuture, Registry, Store};
+use antipode_lineage::{Lineage, StoreName};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
+
+pub use self::builder::GateBuilder;
+pub use self::dead_letter::DEAD_LETTER_HEADER;
+pub use self::delivery::Delivery;
+pub use self::policy::{Keyless, OnLate};
+
+use self::core::{Flow, Ticket};
+use self::dead_letter::DeadLetters;
+use self::held::{Held, Shared, Terms};
+use self::lanes::{LaneId, Turn};
+use self::rebalances::{Rebalances, list};
+use crate::{Error, KafkaConsumer, KafkaStore};
+
+/// How long a record that is late on arrival at the front of its key is looked at all the same.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a barrier that was refused because too many wait is put off.
+const REFUSED: Duration = Duration::from_millis(10);
+
+/// How many records pass until the clock is looked at for the next commit.
+const COMMIT_CHECK: u32 = 256;
+
+/// How long the last commit and the leaving of the group may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+
+/// A consumer that hands over a record only when what its writer depended on is visible on the stores
+/// that the handler reads.
+///
+/// - A record whose dependencies are not visible yet is parked, with the later ones of its key. **Other
+///   keys pass it.** Within a key (of one partition) records are handed over one after the other: the
+///   next one when the one before is [done](Delivery::done).
+/// - What is kept is bounded: beyond the [capacity](GateBuilder::capacity) a partition is paused until
+///   half of it is free.
+/// - A record past its [deadline](GateBuilder::deadline), or whose dependencies are known to be lost,
+///   goes the way of [`OnLate`].
+/// - **Offsets are committed only past what is handled**: the commit stands at the first record of the
+///   partition that is not done. After a restart or a rebalance the records from there on come again,
+///   also those that were done: handling is at least once, and in the order of the key.
+/// - A record with an unreadable lineage waits for all that the primaries have; one without lineage
+///   waits for nothing.
+///
+/// One gate may be shared by many handlers, each calling [`recv`](Self::recv): as many keys are handled
+/// at once. Nothing runs in between calls: call it at least every `max.poll.interval.ms`, also while
+/// handlers are busy.
+///
+/// When a partition is revoked while a handler is at work on one of its records, the next consumer is
+/// handed that record as well, at once: the two handlers overlap.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use antipode_barrier::Registry;
+/// use antipode_kafka::rdkafka::ClientConfig;
+/// use antipode_kafka::{Gate, KafkaStore, OnLate};
+///
+/// # async fn example(registry: Registry, notifications: KafkaStore) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = ClientConfig::new();
+/// config.set("bootstrap.servers", "kafka.example:9092").set("group.id", "mailer");
+/// let gate = Gate::builder(&notifications, &registry)
+///     .config(&config)
+///     .topics(["notifications"])
+///     .stores(["posts".parse()?])
+///     .deadline(Duration::from_secs(30))
+///     .on_late(OnLate::DeadLetter("notifications-late".to_owned()))
+///     .build()?;
+/// loop {
+///     let delivery = gate.recv().await?;
+///     // The post that the notification is about can be read here.
+///     delivery.scope().run(async { /* … */ }).await;
+///     delivery.done();
+/// }
+/// # }
+/// ```
+pub struct Gate {
+    store: KafkaStore,
+    consumer: Arc<KafkaConsumer<Rebalances>>,
+    shared: Arc<Shared>,
+    rules: Rules,
+    dead_letters: Option<DeadLetters>,
+    hasher: RandomState,
+    /// Whoever holds it drives the gate until there is a record for it.
+    seat: Mutex<Seat>,
+}
+
+struct Rules {
+    registry: Registry,
+    stores: Option<Arc<[StoreName]>>,
+    deadline: Duration,
+    on_late: OnLate,
+    keyless: Keyless,
+    commit_every: Duration,
+}
+
+struct Seat {
+    /// Of the first records of their keys, in no order.
+    waits: FuturesUnordered<BoxFuture<'static, Ended>>,
+    commits: Interval,
+    committed: Instant,
+    passed: u32,
+}
+
+/// A wait's end.
+enum Ended {
+    Barrier(Ticket, Result<(), Box<BarrierError>>),
+    DeadLetter(Ticket, Result<(), KafkaError>),
+}
+
+enum Event<'a> {
+    Ended(Ended),
+    Message(Result<BorrowedMessage<'a>, KafkaError>),
+    Changed,
+}
+
+impl Gate {
+    /// Begins a gate for records of `store`'s topics, whose dependencies are looked up in `registry`.
+    pub fn builder(store: &KafkaStore, registry: &Registry) -> GateBuilder {
+        GateBuilder::new(store.clone(), registry.clone())
+    }
+
+    fn new(
+        store: KafkaStore,
+        consumer: KafkaConsumer<Rebalances>,
+        shared: Arc<Shared>,
+        rules: Rules,
+        dead_letters: Option<DeadLetters>,
+    ) -> Self {
+        let mut commits = interval(rules.commit_every.max(Duration::from_millis(1)));
+        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let seat =
+            Seat { waits: FuturesUnordered::new(), commits, committed: Instant::now(), passed: 0 };
+        Self {
+            store,
+            consumer: Arc::new(consumer),
+            shared,
+            rules,
+            dead_letters,
+            hasher: RandomState::new(),
+            seat: Mutex::new(seat),
+        }
+    }
+
+    /// The next record to handle. May be dropped at any time without losing one.
+    ///
+    /// # Errors
+    /// [`Error::Late`] under [`OnLate::Fail`]; [`Error::DeadLetter`] if a dead letter could not be
+    /// written, which is tried again; [`Error::Consume`] from the driver. The gate goes on with the next
+    /// call.
+    pub async fn recv(&self) -> Result<Delivery<'_>, Error> {
+        let mut seat = self.seat.lock().await;
+        loop {
+            if let Some(delivery) = self.advance(&mut seat) {
+                return Ok(delivery);
+            }
+            let delivery = match self.event(&mut seat).await {
+                Event::Message(message) => self.arrived(&mut seat, message.map_err(self.failed())?),
+                Event::Ended(ended) => self.ended(&mut seat, ended).map(|()| None)?,
+                Event::Changed => None,
+            };
+            if let Some(delivery) = delivery {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    /// Records in memory that wait.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.shared.core().parked()
+    }
+
+    /// Partitions that are paused because too many of their records wait.
+    #[must_use]
+    pub fn paused(&self) -> usize {
+        self.shared.core().paused()
+    }
+
+    /// Commits what is handled and leaves the group. Records that are parked or not done come to the
+    /// next consumer. A gate that is dropped leaves as well, but blocks its thread meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Consume`] if the last commit fails, or takes more than 30 s: what was handled since the
+    /// one before will be handed over again.
+    pub async fn close(self) -> Result<(), Error> {
+        let failed = self.failed();
+        let handled = self.shared.core().uncommitted();
+        let Self { consumer, .. } = self;
+        let left = spawn_blocking(move || {
+            let committed = match handled.is_empty() {
+                true => Ok(()),
+                false => list(&handled).and_then(|list| consumer.commit(&list, CommitMode::Sync)),
+            };
+            consumer.unsubscribe();
+            committed
+        });
+        match timeout(CLOSE_LIMIT, left).await {
+            Ok(Ok(committed)) => committed.map_err(failed),
+            Ok(Err(_)) | Err(_) => Err(failed(KafkaError::Canceled)),
+        }
+    }
+
+    /// Does what needs no waiting.
+    fn advance(&self, seat: &mut Seat) -> Option<Delivery<'_>> {
+        seat.passed += 1;
+        if seat.passed >= COMMIT_CHECK {
+            seat.passed = 0;
+            if seat.committed.elapsed() >= self.rules.commit_every {
+                self.commit(seat);
+            }
+        }
+        let mut core = self.shared.core();
+        if core.is_idle() {
+            return None;
+        }
+        for flow in core.flow() {
+            self.regulate(&flow);
+        }
+        while let Some(ticket) = core.unchecked() {
+            let Some(held) = core.waiting(ticket) else { continue };
+            if self.barrier(&held.terms.lineage, &self.rules.registry).known().is_some() {
+                core.release(ticket, |_| ());
+            } else {
+                seat.waits.push(self.wait(ticket, &held.terms));
+            }
+        }
+        let (ticket, held) = core.next()?;
+        Some(Delivery::kept(held, ticket, &self.store, &self.shared))
+    }
+
+    async fn event(&self, seat: &mut Seat) -> Event<'_> {
+        let mut stream = pin!(self.consumer.inner().stream());
+        poll_fn(|cx| {
+            if !seat.waits.is_empty()
+                && let Poll::Ready(Some(ended)) = seat.waits.poll_next_unpin(cx)
+            {
+                return Poll::Ready(Event::Ended(ended));
+            }
+            if let Poll::Ready(Some(message)) = stream.poll_next_unpin(cx) {
+                return Poll::Ready(Event::Message(message));
+            }
+            while seat.commits.poll_tick(cx).is_ready() {
+                self.commit(seat);
+            }
+            self.shared.waker().register(cx.waker());
+            if self.shared.core().is_idle() { Poll::Pending } else { Poll::Ready(Event::Changed) }
+        })
+        .await
+    }
+
+    /// Hands a record over at once if nothing stands against it, else parks it.
+    fn arrived<'a>(&'a self, seat: &mut Seat, message: BorrowedMessage<'a>) -> Option<Delivery<'a>> {
+        let lineage = self.store.writer_lineage(&message);
+        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        let mut core = self.shared.core();
+        // Else it has gone to another consumer meanwhile.
+        let (ticket, turn) = core.arrive(topic, partition, offset, self.lane(&message))?;
+        let terms = Terms { lineage, since: None, attempts: 0, stale: None };
+        if turn == Turn::First && self.barrier(&terms.lineage, &self.rules.registry).known().is_some() {
+            drop(core);
+            return Some(Delivery::fresh(message, ticket, terms, &self.store, &self.shared));
+        }
+        let terms = Terms { since: Some(Instant::now()), ..terms };
+        if turn == Turn::First {
+            seat.waits.push(self.wait(ticket, &terms));
+        }
+        core.park(ticket, Held { message: message.detach(), terms });
+        None
+    }
+
+    fn ended(&self, seat: &mut Seat, ended: Ended) -> Result<(), Error> {
+        let mut core = self.shared.core();
+        match ended {
+            Ended::Barrier(ticket, Ok(())) => core.release(ticket, |_| ()),
+            Ended::DeadLetter(ticket, Ok(())) => core.done(ticket),
+            Ended::Barrier(ticket, Err(source)) => {
+                let Some(held) = core.waiting(ticket) else { return Ok(()) };
+                match (&self.rules.on_late, &self.dead_letters) {
+                    (OnLate::DeadLetter(_), Some(letters)) => {
+                        let (letters, message) = (letters.clone(), held.message.clone());
+                        seat.waits.push(Box::pin(async move {
+                            Ended::DeadLetter(ticket, letters.send(message, &source).await)
+                        }));
+                    }
+                    (OnLate::Deliver, _) => core.release(ticket, |held| held.terms.stale = Some(source)),
+                    (OnLate::Fail | OnLate::DeadLetter(_), _) => {
+                        let message = &held.message;
+                        let error = Error::Late {
+                            topic: message.topic().to_owned(),
+                            partition: message.partition(),
+                            offset: message.offset(),
+                            source,
+                        };
+                        core.recheck(ticket, |held| held.terms.since = Some(Instant::now()));
+                        return Err(error);
+                    }
+                }
+            }
+            Ended::DeadLetter(ticket, Err(source)) => {
+                let Some(held) = core.waiting(ticket) else { return Ok(()) };
+                let message = &held.message;
+                let error = Error::DeadLetter {
+                    topic: message.topic().to_owned(),
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    source,
+                };
+                core.recheck(ticket, |_| ());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what a record depends on, for as long as it has.
+    fn wait(&self, ticket: Ticket, terms: &Terms) -> BoxFuture<'static, Ended> {
+        let since = terms.since.unwrap_or_else(Instant::now);
+        let deadline = (since + self.rules.deadline).max(Instant::now() + LOOK.min(self.rules.deadline));
+        let (registry, stores) = (self.rules.registry.clone(), self.rules.stores.clone());
+        let lineage = terms.lineage.clone();
+        Box::pin(async move {
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let barrier = selected(registry.barrier_on(&lineage), stores.as_deref());
+                match barrier.deadline(left).await {
+                    Err(error) if error.is_too_many() && left > REFUSED => sleep(REFUSED).await,
+                    outcome => return Ended::Barrier(ticket, outcome.map(drop).map_err(Box::new)),
+                }
+            }
+        })
+    }
+
+    fn barrier<'b>(&'b self, lineage: &'b Lineage, registry: &'b Registry) -> Barrier<'b> {
+        selected(registry.barrier_on(lineage), self.rules.stores.as_deref())
+    }
+
+    fn lane(&self, message: &BorrowedMessage<'_>) -> LaneId {
+        LaneId(match (message.key(), self.rules.keyless) {
+            (Some(key), _) => self.hasher.hash_one(key),
+            (None, Keyless::InOrder) => 0,
+            (None, Keyless::Independent) => self.hasher.hash_one(message.offset()),
+        })
+    }
+
+    fn regulate(&self, flow: &Flow) {
+        let (Flow::Pause(topic, partition) | Flow::Resume(topic, partition)) = flow;
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(topic, *partition);
+        let told = match flow {
+            Flow::Pause(..) => self.consumer.pause(&list),
+            Flow::Resume(..) => self.consumer.resume(&list),
+        };
+        if let Err(error) = told {
+            // It has gone to another consumer meanwhile.
+            tracing::debug!(%error, topic, partition, "cannot pause or resume");
+        }
+    }
+
+    fn commit(&self, seat: &mut Seat) {
+        seat.committed = Instant::now();
+        let handled = self.shared.core().uncommitted();
+        if handled.is_empty() {
+            return;
+        }
+        if let Err(error) = list(&handled).and_then(|list| self.consumer.commit(&list, CommitMode::Async)) {
+            tracing::debug!(%error, "a commit failed, it will be repeated");
+            for place in handled {
+                self.shared.core().not_committed(&place.topic, place.partition);
+            }
+        }
+    }
+
+    fn failed(&self) -> impl Fn(KafkaError) -> Error + use<> {
+        let store = self.store.name();
+        move |source| Error::Consume { store, source }
+    }
+}
+
+fn selected<'a>(barrier: Barrier<'a>, stores: Option<&'a [StoreName]>) -> Barrier<'a> {
+    match stores {
+        Some(stores) => barrier.only(stores),
+        None => barrier,
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("store", &self.store.name()).finish_non_exhaustive()
+    }
+}

@@ -1,8 +1,8 @@
 //! What can go wrong with a store, beside the driver's own errors.
 
-use std::io;
+use std::{fmt, io};
 
-use antipode_barrier::MissingLineage;
+use antipode_barrier::{BarrierError, MissingLineage};
 use antipode_lineage::{InvalidName, StoreName};
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedMessage;
@@ -117,9 +117,71 @@ pub enum Error {
         /// What they said, of which topic.
         reason: String,
     },
+    /// A gate's configuration would lose records, or lacks something.
+    #[error("store {store} cannot be read through a gate with this `{setting}`: {advice}")]
+    GateSetting {
+        /// The store.
+        store: StoreName,
+        /// What is set, or is not.
+        setting: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The driver's consumer failed.
+    #[error("store {store} could not be consumed or committed to: call again, or look at its brokers")]
+    Consume {
+        /// The store.
+        store: StoreName,
+        /// The driver's error.
+        source: Box<KafkaError>,
+    },
+    /// What a record depends on is not visible by its deadline, or never will be. The gate keeps it.
+    #[error("store {store}: the dependencies of {place} are not visible: call again to wait on")]
+    Late {
+        /// The store of the record.
+        store: StoreName,
+        /// Where it is.
+        place: Box<RecordPlace>,
+        /// What is not visible.
+        source: Box<BarrierError>,
+    },
+    /// A record that is late could not be written to the topic for dead letters. The gate keeps it.
+    #[error("store {store}: no dead letter could be written for {place}: call again to retry")]
+    DeadLetter {
+        /// The store of the record.
+        store: StoreName,
+        /// Where it is.
+        place: Box<RecordPlace>,
+        /// The driver's error.
+        source: Box<KafkaError>,
+    },
+}
+
+/// Where a record is in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordPlace {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, offset } = self;
+        write!(f, "{topic} [{partition}] @{offset}")
+    }
 }
 
 impl Error {
+    /// Whether a record's dependencies are not visible yet, or never will be.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self, Error::Late { .. })
+    }
+
     /// Whether a broker could not be reached.
     #[must_use]
     pub fn is_broker(&self) -> bool {

@@ -4,6 +4,7 @@
 //!   [shard](partition_shard).
 //! - [`KafkaProducer`] wraps the driver's `FutureProducer`, [`KafkaConsumer`] its `StreamConsumer`. The
 //!   driver stays reachable, and is re-exported as [`rdkafka`].
+//! - [`Gate`] is a consumer that hands over a record only when what it depends on is visible here.
 //! - [`header_lineage`] is the lineage of one record.
 //!
 //! # Where the lineage is
@@ -35,6 +36,7 @@ mod cluster;
 mod connection;
 mod consumer;
 mod error;
+mod gate;
 mod group;
 mod header;
 mod logs;
@@ -49,7 +51,8 @@ mod store;
 
 pub use connection::{Dial, Stream};
 pub use consumer::{KafkaConsumer, KafkaRecord};
-pub use error::Error;
+pub use error::{Error, RecordPlace};
+pub use gate::{DEAD_LETTER_HEADER, Delivery, Gate, GateBuilder, Keyless, OnLate};
 pub use header::{LINEAGE_HEADER, header_lineage};
 pub use producer::{KafkaProducer, WeakAcks};
 pub use rdkafka;

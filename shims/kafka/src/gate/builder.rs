@@ -30,8 +30,7 @@ pub struct GateBuilder {
 }
 
 /// The driver must not say that records are handled: the gate knows.
-const NOT_THE_DRIVERS: &[&str] =
-    &["enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store"];
+const NOT_THE_DRIVERS: &[&str] = &["enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store"];
 
 impl GateBuilder {
     pub(super) fn new(store: KafkaStore, registry: Registry) -> Self {
@@ -116,7 +115,7 @@ impl GateBuilder {
         let consumer = self.store.consumer_with_context(&config, context)?;
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         let store = antipode_barrier::Store::name(&self.store);
-        consumer.subscribe(&topics).map_err(|source| Error::Consume { store, source })?;
+        consumer.subscribe(&topics).map_err(|source| Error::Consume { store, source: Box::new(source) })?;
         let dead_letters = match &self.on_late {
             OnLate::DeadLetter(topic) => Some(DeadLetters::new(store, &self.config, topic)?),
             OnLate::Fail | OnLate::Deliver => None,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::lanes::{LaneId, Lanes, Turn};
 use super::window::{Seq, Window};
+use crate::RecordPlace;
 
 /// How much is kept of one partition before it is paused; it is resumed at half of each.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +24,6 @@ pub(super) struct Ticket {
     lane: LaneId,
     seq: Seq,
     offset: i64,
-}
-
-/// A partition of a topic, and an offset in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) topic: String,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
 }
 
 /// What the consumer is to be told.
@@ -94,7 +87,7 @@ impl<R> Core<R> {
 
     /// A partition is not this consumer's any more: drops its parked records and says where the next
     /// consumer goes on, unless it has been told.
-    pub(super) fn revoke(&mut self, topic: &str, partition: i32) -> Option<Place> {
+    pub(super) fn revoke(&mut self, topic: &str, partition: i32) -> Option<RecordPlace> {
         let slot = self.find(topic, partition)?;
         let mut revoked = self.partitions.swap_remove(slot);
         revoked.uncommitted()
@@ -209,7 +202,7 @@ impl<R> Core<R> {
     }
 
     /// What is to be committed since the last time.
-    pub(super) fn uncommitted(&mut self) -> Vec<Place> {
+    pub(super) fn uncommitted(&mut self) -> Vec<RecordPlace> {
         self.partitions.iter_mut().filter_map(Partition::uncommitted).collect()
     }
 
@@ -265,10 +258,10 @@ impl<R> Core<R> {
 }
 
 impl<R> Partition<R> {
-    fn uncommitted(&mut self) -> Option<Place> {
+    fn uncommitted(&mut self) -> Option<RecordPlace> {
         let offset = self.window.position().filter(|at| Some(*at) != self.committed)?;
         self.committed = Some(offset);
-        Some(Place { topic: self.topic.clone(), partition: self.partition, offset })
+        Some(RecordPlace { topic: self.topic.clone(), partition: self.partition, offset })
     }
 }
 

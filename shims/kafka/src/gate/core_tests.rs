@@ -201,7 +201,7 @@ impl World {
         self.out.push((ticket, (partition, offset)));
     }
 
-    fn commit(&mut self, place: &Place) {
+    fn commit(&mut self, place: &RecordPlace) {
         let partition = place.partition as usize;
         for (at, _) in self.logs[partition].iter().filter(|(at, _)| *at < place.offset) {
             assert!(self.handled.contains(&(partition, *at)), "{at} is committed and not handled");

@@ -19,7 +19,8 @@ pub const DEAD_LETTER_HEADER: &str = "antipode-dead-letter";
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What a producer takes from a consumer's configuration: how to reach the brokers.
-const CONNECTION: &[&str] = &["bootstrap.servers", "metadata.broker.list", "security.", "sasl.", "ssl.", "socket."];
+const CONNECTION: &[&str] =
+    &["bootstrap.servers", "metadata.broker.list", "security.", "sasl.", "ssl.", "socket."];
 
 /// Writes dead letters. A clone shares the producer.
 #[derive(Clone)]
@@ -33,12 +34,11 @@ impl DeadLetters {
         let mut config = ClientConfig::new();
         for (key, value) in consumer.config_map() {
             if CONNECTION.iter().any(|prefix| key.starts_with(prefix)) {
-                config.set(*key, *value);
+                config.set(key, value);
             }
         }
         config.set("enable.idempotence", "true").set("message.timeout.ms", LIMIT.as_millis().to_string());
-        let producer =
-            config.create().map_err(|source| Error::Client { store, source: Box::new(source) })?;
+        let producer = config.create().map_err(|source| Error::Client { store, source: Box::new(source) })?;
         Ok(Self { topic: topic.to_owned(), producer })
     }
 

@@ -5,16 +5,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use antipode_barrier::BarrierError;
 use antipode_lineage::Lineage;
 use futures_util::task::AtomicWaker;
-use rdkafka::message::OwnedMessage;
+use rdkafka::message::{Message, OwnedMessage};
 use tokio::time::Instant;
 
 use super::core::{Core, Limits};
+use crate::RecordPlace;
 
 /// A record that is not handed over.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) message: OwnedMessage,
     pub(super) terms: Terms,
+}
+
+impl Held {
+    pub(super) fn place(&self) -> Box<RecordPlace> {
+        let (topic, partition) = (self.message.topic().to_owned(), self.message.partition());
+        Box::new(RecordPlace { topic, partition, offset: self.message.offset() })
+    }
 }
 
 /// On what terms a record is handed over.

@@ -20,10 +20,10 @@ use std::time::Duration;
 use antipode_barrier::{Barrier, BarrierError, BoxFuture, Registry, Store};
 use antipode_lineage::{Lineage, StoreName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -155,8 +155,7 @@ impl Gate {
     ) -> Self {
         let mut commits = interval(rules.commit_every.max(Duration::from_millis(1)));
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let seat =
-            Seat { waits: FuturesUnordered::new(), commits, committed: Instant::now(), passed: 0 };
+        let seat = Seat { waits: FuturesUnordered::new(), commits, committed: Instant::now(), passed: 0 };
         Self {
             store,
             consumer: Arc::new(consumer),
@@ -311,13 +310,8 @@ impl Gate {
                     }
                     (OnLate::Deliver, _) => core.release(ticket, |held| held.terms.stale = Some(source)),
                     (OnLate::Fail | OnLate::DeadLetter(_), _) => {
-                        let message = &held.message;
-                        let error = Error::Late {
-                            topic: message.topic().to_owned(),
-                            partition: message.partition(),
-                            offset: message.offset(),
-                            source,
-                        };
+                        let (store, place) = (self.store.name(), held.place());
+                        let error = Error::Late { store, place, source };
                         core.recheck(ticket, |held| held.terms.since = Some(Instant::now()));
                         return Err(error);
                     }
@@ -325,13 +319,8 @@ impl Gate {
             }
             Ended::DeadLetter(ticket, Err(source)) => {
                 let Some(held) = core.waiting(ticket) else { return Ok(()) };
-                let message = &held.message;
-                let error = Error::DeadLetter {
-                    topic: message.topic().to_owned(),
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    source,
-                };
+                let (store, place) = (self.store.name(), held.place());
+                let error = Error::DeadLetter { store, place, source: Box::new(source) };
                 core.recheck(ticket, |_| ());
                 return Err(error);
             }
@@ -399,7 +388,7 @@ impl Gate {
 
     fn failed(&self) -> impl Fn(KafkaError) -> Error + use<> {
         let store = self.store.name();
-        move |source| Error::Consume { store, source }
+        move |source| Error::Consume { store, source: Box::new(source) }
     }
 }
 

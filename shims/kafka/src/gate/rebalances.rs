@@ -7,8 +7,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::core::Place;
 use super::held::Shared;
+use crate::RecordPlace;
 
 /// The context of a gate's consumer.
 pub(super) struct Rebalances {
@@ -59,9 +59,9 @@ impl ConsumerContext for Rebalances {
 }
 
 /// In the driver's form.
-pub(super) fn list(places: &[Place]) -> KafkaResult<TopicPartitionList> {
+pub(super) fn list(places: &[RecordPlace]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(places.len());
-    for Place { topic, partition, offset } in places {
+    for RecordPlace { topic, partition, offset } in places {
         list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
     }
     Ok(list)

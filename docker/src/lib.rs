@@ -13,6 +13,7 @@
 //! | primary and replicas | [`RedisTopology`], its nodes [`RedisNode`] |
 //! | Redis Cluster: shards of a primary and replicas | [`RedisClusterTopology`], its nodes [`RedisNode`] |
 //! | a Kafka cluster in KRaft mode | [`KafkaTopology`], its nodes [`KafkaNode`] |
+//! | replica set | [`MongoTopology`], its members [`MongoNode`] |
 //! | lag, partitions, half-open and reset connections | [`Proxy`] |
 //! | what can go wrong | [`TopologyError`] |
 //!
@@ -57,6 +58,8 @@ mod error;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod member;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod native;
 mod node;
 mod plan;
@@ -73,6 +76,8 @@ mod wait;
 
 #[cfg(feature = "kafka")]
 pub use crate::kafka::{Kafka, KafkaNode, KafkaOptions, KafkaTopology};
+#[cfg(feature = "mongodb")]
+pub use crate::mongodb::{FailPoint, Mongo, MongoNode, MongoOptions, MongoTopology};
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{Postgres, PostgresNode, PostgresOptions, PostgresTopology};
 #[cfg(feature = "redis")]

@@ -1,13 +1,15 @@
 //! Finding Kafka, which `docker/install` keeps in the user's cache.
 
 use std::{
-    env,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::{TopologyError, native::Programs};
+use crate::{
+    TopologyError,
+    native::{Programs, cache},
+};
 
 /// The one program.
 pub(super) const JAVA: &str = "java";
@@ -74,11 +76,4 @@ impl Installation {
         arguments.extend([archive, "-cp".into(), self.class_path.clone(), class.into()]);
         arguments
     }
-}
-
-/// `$XDG_CACHE_HOME/antipode`, or in `~/.cache`.
-fn cache() -> PathBuf {
-    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/".into())).join(".cache");
-    let chosen = env::var_os("XDG_CACHE_HOME").filter(|chosen| !chosen.is_empty());
-    chosen.map_or_else(home, PathBuf::from).join("antipode")
 }

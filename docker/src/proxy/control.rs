@@ -1,6 +1,10 @@
 use std::{
+    fmt,
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -8,6 +12,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Control {
     pub(super) target: SocketAddr,
+    pub(super) router: Option<Router>,
     pub(super) delay_to_client: Duration,
     pub(super) delay_to_target: Duration,
     pub(super) mode: Mode,
@@ -15,6 +20,18 @@ pub(super) struct Control {
     pub(super) generation: u64,
     /// Bytes that clients may still be handed before one of them is reset.
     pub(super) allowance: Allowance,
+}
+
+/// Chooses a connection's target by the first that its client says, `None` for the usual one.
+#[derive(Clone)]
+pub(super) struct Router(pub(super) Arc<Route>);
+
+type Route = dyn Fn(&[u8]) -> Option<SocketAddr> + Send + Sync;
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Router")
+    }
 }
 
 /// A number of bytes, or no limit.
@@ -41,6 +58,7 @@ impl Control {
     pub(super) fn new(target: SocketAddr) -> Self {
         Self {
             target,
+            router: None,
             delay_to_client: Duration::ZERO,
             delay_to_target: Duration::ZERO,
             mode: Mode::Open,

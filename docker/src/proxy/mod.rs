@@ -54,7 +54,21 @@ impl Proxy {
     ///
     /// [`TopologyError::System`] if there is no free port or no further thread.
     pub async fn start(target: SocketAddr) -> Result<Self, TopologyError> {
-        Self::listen(target)
+        Self::listen(Control::new(target))
+            .await
+            .map_err(TopologyError::system(&format!("proxy to {target}"), "open a listening port"))
+    }
+
+    /// The same, but a connection is carried to where `route` says, if it says so, by the first bytes
+    /// that the client sends, up to 4 KiB: as many as there are once the first message's length, its
+    /// first four bytes, is reached.
+    #[cfg(feature = "mongodb")]
+    pub(crate) async fn start_routing(
+        target: SocketAddr,
+        route: impl Fn(&[u8]) -> Option<SocketAddr> + Send + Sync + 'static,
+    ) -> Result<Self, TopologyError> {
+        let router = Some(control::Router(std::sync::Arc::new(route)));
+        Self::listen(Control { router, ..Control::new(target) })
             .await
             .map_err(TopologyError::system(&format!("proxy to {target}"), "open a listening port"))
     }
@@ -132,11 +146,11 @@ impl Proxy {
         self.control.send_modify(|control| control.mode = Mode::Open);
     }
 
-    async fn listen(target: SocketAddr) -> io::Result<Self> {
+    async fn listen(control: Control) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let (control, observed) = watch::channel(Control::new(target));
+        let (control, observed) = watch::channel(control);
         let (started, start) = oneshot::channel();
         // A thread and runtime of its own: the precision must not depend on how busy the
         // caller's runtime is, nor on whether its clock is paused.

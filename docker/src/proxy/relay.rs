@@ -15,9 +15,12 @@ use tokio::{
 };
 
 use super::{
-    control::{Control, Direction, Mode},
+    control::{Control, Direction, Mode, Router},
     pump::pump,
 };
+
+/// The most bytes that a connection is routed by.
+const FIRST_MESSAGE: usize = 4 << 10;
 
 /// Carries connections until the proxy is closed; returning ends all of them.
 pub(super) async fn serve(listener: TcpListener, control: watch::Receiver<Control>) {
@@ -59,7 +62,7 @@ async fn relay(client: TcpStream, generation: u64, control: watch::Receiver<Cont
 
     let target = select! {
         _ = &mut severed => return reset(&client),
-        target = connect(control.clone()) => target,
+        target = connect(&client, control.clone()) => target,
     };
     let Ok(target) = target else { return reset(&client) };
     // Until it is known to have been carried to its end, closing the target resets it.
@@ -74,11 +77,16 @@ async fn relay(client: TcpStream, generation: u64, control: watch::Receiver<Cont
     }
 }
 
-async fn connect(mut control: watch::Receiver<Control>) -> io::Result<TcpStream> {
-    let target = match control.wait_for(|control| control.mode != Mode::Hang).await {
-        Ok(control) => control.target,
+async fn connect(client: &TcpStream, mut control: watch::Receiver<Control>) -> io::Result<TcpStream> {
+    let (usual, router) = match control.wait_for(|control| control.mode != Mode::Hang).await {
+        Ok(control) => (control.target, control.router.clone()),
         Err(_) => return Err(io::ErrorKind::NotConnected.into()),
     };
+    let routed = match router {
+        Some(Router(route)) => route(&first_message(client).await?),
+        None => None,
+    };
+    let target = routed.unwrap_or(usual);
     let socket = match target {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -86,6 +94,25 @@ async fn connect(mut control: watch::Receiver<Control>) -> io::Result<TcpStream>
     // Whenever this is abandoned, the target may have accepted already.
     socket.set_zero_linger()?;
     socket.connect(target).await
+}
+
+/// What the client says first, without taking it.
+async fn first_message(client: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut said = vec![0; FIRST_MESSAGE];
+    loop {
+        let length = client.peek(&mut said).await?;
+        let whole = match said.get(..length).and_then(<[u8]>::first_chunk) {
+            Some(prefix) => usize::try_from(u32::from_le_bytes(*prefix)).unwrap_or(usize::MAX),
+            None if length == 0 => 0,
+            None => usize::MAX,
+        };
+        if length >= whole.min(FIRST_MESSAGE) {
+            said.truncate(length);
+            return Ok(said);
+        }
+        // The rest is on its way; there is nothing that tells of more bytes than were peeked at.
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn carry(

@@ -89,7 +89,7 @@ impl Cluster {
             by_leader.entry(asked.leader.node).or_default().push(asked);
         }
         let asks = by_leader.into_iter().map(|(node, asked)| async move {
-            let address = metadata.address(node).ok_or_else(|| self.refused("a leader has no address"))?;
+            let address = metadata.address(node).ok_or_else(|| self.unsettled("a leader has no address"))?;
             self.ask_leader(metadata, address, asked, end).await
         });
         let mut frontiers = Vec::new();
@@ -127,7 +127,7 @@ impl Cluster {
         let after: MetadataResponse = self.of(address, answers.next(&METADATA))?;
         let after = Metadata::parse(self.store, &self.topics, &after)?;
         if self.topics.iter().any(|topic| after.topic_id(topic) != metadata.topic_id(topic)) {
-            return Err(self.refused("a topic was deleted and made again meanwhile"));
+            return Err(self.unsettled("a topic was deleted and made again meanwhile"));
         }
         let mut histories = match &epochs {
             Some(epochs) => self.histories(&new, epochs)?,
@@ -136,10 +136,10 @@ impl Cluster {
         let mut frontiers = Vec::with_capacity(asked.len());
         for Asked { shard, topic, partition, leader } in asked {
             let end = question::end_of(&ends, &topic, partition)
-                .map_err(|reason| self.refused(format!("{topic}/{partition}: {reason}")))?;
+                .map_err(|reason| self.unsettled(format!("{topic}/{partition}: {reason}")))?;
             let observed = self.logs.observe(shard, leader.epoch, begun, end, histories.remove(&shard));
-            let frontier =
-                observed.map_err(|_| self.refused(format!("{topic}/{partition}: a deposed leader spoke")))?;
+            let frontier = observed
+                .map_err(|_| self.unsettled(format!("{topic}/{partition}: a deposed leader spoke")))?;
             frontiers.push((shard, frontier));
         }
         Ok(frontiers)
@@ -154,7 +154,7 @@ impl Cluster {
         let mut histories = HashMap::new();
         for Asked { shard, topic, partition, leader } in asked {
             let ends = question::epoch_ends(answer, topic, *partition)
-                .map_err(|reason| self.refused(format!("{topic}/{partition}: {reason}")))?;
+                .map_err(|reason| self.unsettled(format!("{topic}/{partition}: {reason}")))?;
             if ends.len() != question::earlier(leader.epoch).count() {
                 return Err(self.refused(format!("{topic}/{partition}: its leader left questions open")));
             }
@@ -171,7 +171,8 @@ impl Cluster {
     fn partitions(&self, metadata: &Metadata, shards: Shards<'_>) -> Result<Vec<Asked>, Error> {
         let mut asked = Vec::new();
         let mut ask = |topic: &str, partition, leader: Option<Leader>| {
-            let leader = leader.ok_or_else(|| self.refused(format!("{topic}/{partition} has no leader")))?;
+            let leader =
+                leader.ok_or_else(|| self.unsettled(format!("{topic}/{partition} has no leader")))?;
             if let Some(shard) = partition_shard(topic, partition) {
                 asked.push(Asked { shard, topic: topic.to_owned(), partition, leader });
             }
@@ -234,6 +235,10 @@ impl Cluster {
 
     pub(crate) fn refused(&self, reason: impl Into<String>) -> Error {
         Error::Refused { store: self.store, reason: reason.into() }
+    }
+
+    pub(crate) fn unsettled(&self, reason: impl Into<String>) -> Error {
+        Error::Unsettled { store: self.store, reason: reason.into() }
     }
 }
 

@@ -109,6 +109,14 @@ pub enum Error {
         /// What happened.
         source: io::Error,
     },
+    /// A partition or a group is changing hands; asking again helps.
+    #[error("store {store} found its brokers at odds: {reason}; ask again")]
+    Unsettled {
+        /// The store.
+        store: StoreName,
+        /// What they said, of which partition or group.
+        reason: String,
+    },
     /// A broker answered, but not with what was asked for.
     #[error("store {store} was refused by its brokers: {reason}")]
     Refused {
@@ -186,6 +194,12 @@ impl Error {
     #[must_use]
     pub fn is_broker(&self) -> bool {
         matches!(self, Error::Broker { .. })
+    }
+
+    /// Whether asking again helps.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, Error::Unsettled { .. })
     }
 
     /// Whether a record was not delivered, or nobody knows.

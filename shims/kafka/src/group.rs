@@ -84,7 +84,10 @@ impl Cluster {
     }
 
     fn no_error(&self, group: &str, code: i16) -> Result<(), Error> {
-        let refused = |error| self.refused(format!("group {group}: {error:?}"));
-        ResponseError::try_from_code(code).map_or(Ok(()), |error| Err(refused(error)))
+        match ResponseError::try_from_code(code) {
+            None => Ok(()),
+            Some(error) if error.is_retriable() => Err(self.unsettled(format!("group {group}: {error:?}"))),
+            Some(error) => Err(self.refused(format!("group {group}: {error:?}"))),
+        }
     }
 }

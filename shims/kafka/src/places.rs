@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, End};
-use crate::error::Error;
 use crate::logs::Place;
 
 /// After so long without a look at the logs, a producer looks before it sends: a leader that changed long
@@ -23,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the look after the acknowledgement may take. Beyond it the write stays unplaced.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two looks, if one failed.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a look at a log tells the epoch of records that are read.
 const FRESH: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ impl Places {
     /// A sending is about to begin.
     pub(crate) async fn before_sending(&self) {
         if !self.cluster.logs.are_fresh(IDLE) {
-            let look = self.cluster.frontiers(Shards::All, End::HighWatermark);
+            let look = self.cluster.frontiers(Shards::All, End::Leader);
             if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, look).await {
                 tracing::debug!(%error, "a record is sent without a look at the logs");
             }
@@ -72,7 +74,7 @@ impl Places {
     ) {
         let (places, acknowledged) = (Arc::clone(self), Instant::now());
         scope.defer(WriteId::unplaced(self.cluster.store), LIMIT, async move {
-            places.look_since(shard, acknowledged).await.ok()?;
+            places.look_since(shard, acknowledged).await;
             let store = places.cluster.store;
             Some(Lineage::from(match places.cluster.logs.place_of(shard, sent, offset) {
                 Place::In(epoch) => places.write_id(shard, epoch, offset),
@@ -89,7 +91,7 @@ impl Places {
         }
         let (places, read) = (Arc::clone(self), Instant::now());
         scope.defer(self.unplaced(Some(shard)), LIMIT, async move {
-            places.look_since(shard, read).await.ok()?;
+            places.look_since(shard, read).await;
             Some(places.known(shard, offset)?.into())
         });
     }
@@ -106,17 +108,25 @@ impl Places {
         WriteId { store: self.cluster.store, shard, epoch, position: Position(offset + 1) }
     }
 
-    /// Comes back after a look that began at this time or later.
-    async fn look_since(&self, shard: Shard, since: Instant) -> Result<(), Error> {
-        self.wanted().insert(shard);
-        let _turn = self.turn.acquire().await;
-        if self.cluster.logs.is_looked_at_since(shard, since) {
-            return Ok(());
+    /// Comes back after a look that began at this time or later. Who waits for it has a limit.
+    async fn look_since(&self, shard: Shard, since: Instant) {
+        loop {
+            self.wanted().insert(shard);
+            {
+                let _turn = self.turn.acquire().await;
+                if self.cluster.logs.is_looked_at_since(shard, since) {
+                    return;
+                }
+                let mut wanted = mem::take(&mut *self.wanted());
+                wanted.insert(shard);
+                let wanted: Vec<Shard> = wanted.into_iter().collect();
+                let _ = self.cluster.frontiers(Shards::Of(&wanted), End::Leader).await;
+            }
+            if self.cluster.logs.is_looked_at_since(shard, since) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        let mut wanted = mem::take(&mut *self.wanted());
-        wanted.insert(shard);
-        let wanted: Vec<Shard> = wanted.into_iter().collect();
-        self.cluster.frontiers(Shards::Of(&wanted), End::HighWatermark).await.map(|_| ())
     }
 
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<Shard>> {

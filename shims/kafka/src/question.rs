@@ -25,11 +25,15 @@ pub(crate) const EPOCHS: Api = Api { key: ApiKey::OffsetForLeaderEpoch, version:
 
 /// "The latest" in place of a timestamp.
 const LATEST: i64 = -1;
-const NO_REPLICA: BrokerId = BrokerId(-1);
+const CONSUMER: BrokerId = BrokerId(-1);
+/// Who is told the end of the log as the leader has it, and not only what is replicated.
+const OBSERVER: BrokerId = BrokerId(-2);
 
 /// Which end of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
+    /// What the leader itself has.
+    Leader,
     /// What all in-sync replicas have.
     HighWatermark,
     /// The same, up to the first transaction that is open.
@@ -64,9 +68,12 @@ pub(crate) fn end(topics: &[String], asked: &[Asked], end: End) -> ListOffsetsRe
         (!topic.partitions.is_empty()).then_some(topic)
     });
     ListOffsetsRequest::default()
-        .with_replica_id(NO_REPLICA)
+        .with_replica_id(match end {
+            End::Leader => OBSERVER,
+            End::HighWatermark | End::LastStable => CONSUMER,
+        })
         .with_isolation_level(match end {
-            End::HighWatermark => 0,
+            End::Leader | End::HighWatermark => 0,
             End::LastStable => 1,
         })
         .with_topics(topics.collect())
@@ -101,7 +108,7 @@ pub(crate) fn epochs(topics: &[String], asked: &[&Asked]) -> OffsetForLeaderEpoc
         let topic = OffsetForLeaderTopic::default().with_topic(name(topic)).with_partitions(partitions);
         (!topic.partitions.is_empty()).then_some(topic)
     });
-    OffsetForLeaderEpochRequest::default().with_replica_id(NO_REPLICA).with_topics(topics.collect())
+    OffsetForLeaderEpochRequest::default().with_replica_id(CONSUMER).with_topics(topics.collect())
 }
 
 /// The ends of the epochs asked for, in order; negative where the leader does not know the epoch.

@@ -94,7 +94,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    async fn frontiers(&self, shards: Shards<'_>) -> Result<Frontiers, Error> {
+    pub(crate) async fn frontiers(&self, shards: Shards<'_>) -> Result<Frontiers, Error> {
         let reached = |logs: Frontiers, reached: &dyn Fn(Shard, &Frontier) -> Position| {
             let at = |(shard, log): (Shard, &Frontier)| {
                 (shard, Frontier { position: reached(shard, log), ..log.clone() })

@@ -1,6 +1,7 @@
 //! The store that is registered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use antipode_barrier::{BoxFuture, CheckError, OnMissing, Recorder, Replica, Shards, Store};
 use antipode_lineage::{
@@ -13,6 +14,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::FutureProducer;
 
+use tokio::time::Instant;
+
 use crate::cluster::{Cluster, End};
 use crate::connection::{Dial, Tcp};
 use crate::consumer::KafkaConsumer;
@@ -22,6 +25,12 @@ use crate::places::Places;
 use crate::producer::{KafkaProducer, WeakAcks, producer_config};
 use crate::reader::{Delivered, Reader, View, Visible};
 use crate::shard::{partition_shard, topic_hash};
+
+/// How long a store waits for its leaders to settle when it is registered.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// Between two questions meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Topics of one Kafka cluster, as one store: each partition is a shard. Register it for barriers; its
 /// producers and consumers carry lineage. A clone shares everything.
@@ -220,12 +229,25 @@ impl KafkaStore {
     }
 
     async fn checked(&self) -> Result<(), CheckError> {
-        let refuse = |error: Error| CheckError::new(self.name(), error.to_string()).with_source(error);
-        self.inner.log.cluster.frontiers(Shards::All, End::HighWatermark).await.map_err(refuse)?;
-        if let View::Group(group) = &self.inner.reader.view {
-            self.inner.reader.cluster.committed(group, Shards::All).await.map_err(refuse)?;
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            match self.asked().await {
+                // A topic that was just made: its leaders are about to know it.
+                Err(error) if error.is_unsettled() && Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => {
+                    return outcome
+                        .map_err(|error| CheckError::new(self.name(), error.to_string()).with_source(error));
+                }
+            }
         }
-        Ok(())
+    }
+
+    async fn asked(&self) -> Result<(), Error> {
+        let Inner { log, reader, .. } = self.inner.as_ref();
+        log.frontiers(Shards::All).await?;
+        reader.frontiers(Shards::All).await.map(|_| ())
     }
 }
 
@@ -327,7 +349,7 @@ impl KafkaStoreBuilder {
             weak_acks: self.weak_acks,
             places: Places::new(Arc::clone(&cluster)),
             delivered: Arc::clone(&delivered),
-            log: reader_of(&cluster, "log", View::Log(End::HighWatermark))?,
+            log: reader_of(&cluster, "log", View::Log(End::Leader))?,
             reader: reader_of(&cluster, reader, view)?,
         };
         Ok(KafkaStore { inner: Arc::new(inner) })

@@ -100,9 +100,7 @@ async fn visible_is_what_was_asked_for() {
     assert_eq!(receive(&consumer).await, ("hello".to_owned(), 0));
     barrier(&at_hand, write).await.unwrap();
     assert!(glance(&done, write).await.is_timeout());
-    let mut positions = consumer.position().unwrap();
-    positions.elements().iter().for_each(|place| assert_eq!(place.partition(), 0));
-    positions = consumer.position().unwrap();
+    let positions = consumer.position().unwrap();
     consumer.commit(&positions, CommitMode::Sync).unwrap();
     barrier(&done, write).await.unwrap();
 }
@@ -120,7 +118,7 @@ async fn many_partitions_are_many_shards() {
                 for partition in 0..MANY {
                     let text = format!("{round}/{partition}");
                     let record = FutureRecord::<str, str>::to(TOPIC).partition(partition).payload(&text);
-                    drop(producer.send_result(record).map_err(|(error, _)| error).unwrap().await.unwrap());
+                    producer.send_result(record).map_err(|(error, _)| error).unwrap().await.unwrap();
                 }
             }
         })

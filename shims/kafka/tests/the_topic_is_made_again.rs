@@ -58,7 +58,7 @@ async fn what_was_consumed_of_the_deleted_topic_does_not_count() {
     let positions = consumer.position().unwrap();
     consumer.commit(&positions, CommitMode::Sync).unwrap();
     let (at_hand, done) = (registry(&delivered).await, registry(&processed).await);
-    drop(consumer);
+    consumer.unsubscribe();
     made_again(&stage, 3).await;
     let other = builder(&stage.topology).build().unwrap();
     let write = written(&other.producer(&stage.config()).unwrap(), "new").await;

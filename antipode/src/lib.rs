@@ -51,6 +51,8 @@ pub mod prelude {
     pub use antipode_mongodb::MongoStore;
     #[cfg(feature = "postgres")]
     pub use antipode_postgres::PostgresStore;
+    #[cfg(feature = "redis-cluster")]
+    pub use antipode_redis::RedisClusterStore;
     #[cfg(feature = "redis")]
     pub use antipode_redis::RedisStore;
 }

@@ -2,8 +2,8 @@
 //! stricter than `tokio::spawn`. The compiler alone decides.
 
 use antipode_docker::{
-    Member, PostgresNode, PostgresOptions, PostgresTopology, Proxy, RedisNode, RedisOptions, RedisTopology,
-    TopologyError,
+    Member, PostgresNode, PostgresOptions, PostgresTopology, Proxy, RedisClusterOptions,
+    RedisClusterTopology, RedisNode, RedisOptions, RedisTopology, Takeover, TopologyError,
 };
 
 type Done = Result<(), TopologyError>;
@@ -65,13 +65,36 @@ impl Steps for RedisTopology {
     }
 }
 
+impl Steps for RedisClusterTopology {
+    type Node = RedisNode;
+
+    async fn start() -> Result<Self, TopologyError> {
+        Self::start(RedisClusterOptions::default()).await
+    }
+
+    async fn fail_over(&self) -> Done {
+        self.migrate(0..=9, self.primary(0), self.primary(1)).await?;
+        self.failover(self.replica(0, 0), Takeover::Alone).await?;
+        self.rejoin(self.primary(0)).await
+    }
+
+    async fn disturb(node: &RedisNode) -> Done {
+        RedisTopology::disturb(node).await
+    }
+}
+
 fn assert_send<T: Send>(_: T) {}
 
 #[test]
 fn futures_move_between_threads() {
     assert_send(<PostgresTopology as Steps>::start());
     assert_send(<RedisTopology as Steps>::start());
+    assert_send(<RedisClusterTopology as Steps>::start());
     assert_send(Proxy::start(([127, 0, 0, 1], 1).into()));
+    let _of_a_cluster = |cluster: &RedisClusterTopology| {
+        assert_send(cluster.fail_over());
+        assert_send(RedisClusterTopology::disturb(cluster.primary(0)));
+    };
     let _of_a_topology = |postgres: &PostgresTopology, redis: &RedisTopology| {
         assert_send(postgres.fail_over());
         assert_send(redis.fail_over());

@@ -52,7 +52,7 @@ mod transaction;
 mod treatment;
 
 #[cfg(feature = "cluster")]
-pub use cluster::{RedisClusterStore, RedisClusterStoreBuilder, RegionConnection};
+pub use cluster::{RedisClusterConnection, RedisClusterStore, RedisClusterStoreBuilder};
 pub use entries::{LINEAGE_FIELD, stream_lineage};
 pub use error::{EntryLineageError, Error};
 pub use redis;

@@ -124,3 +124,69 @@ async fn what_a_replica_does_not_have_is_asked_for_at_its_primary() {
     // Lineages of several shards meet in one request.
     assert_eq!(scope.lineage().writes().len(), 3);
 }
+
+#[tokio::test]
+async fn writes_go_on_while_their_slot_moves_and_are_placed_where_they_went() {
+    let stage = Clustered::start(1).await;
+    let registry = stage.registry().await;
+    let (old, new) = (stage.topology.primary(0), stage.topology.primary(1));
+    let scope = LineageScope::new();
+    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+    // A lineage that is stored beside the values, so that there are two keys to move.
+    let _ = stage.write(KEYS[2], "1").await;
+    let _: Option<String> = posts.get(KEYS[2]).await.unwrap();
+    let done = tokio::sync::Notify::new();
+    let writing = async {
+        let mut count = 0;
+        let mut log = String::new();
+        loop {
+            let key = format!("{{{KEY}}}:{count}");
+            let () = posts.set(&key, count).await.unwrap();
+            let piece = format!("{count},");
+            let () = pipe().append(KEY, &piece).query_async(&mut posts).await.unwrap();
+            log += &piece;
+            count += 1;
+            if tokio::time::timeout(std::time::Duration::from_millis(1), done.notified()).await.is_ok() {
+                return (count, log);
+            }
+        }
+    };
+    let moving = async {
+        tokio::time::sleep(clustered::MOMENT).await;
+        stage.topology.migrate(SLOT..=SLOT, old, new).await.unwrap();
+        tokio::time::sleep(clustered::MOMENT).await;
+        done.notify_one();
+    };
+    let ((count, log), ()) = tokio::join!(writing, moving);
+    println!("{count} writes of each kind; {}", scope.lineage());
+    // Its last writes are in the new owner's log.
+    let neighbour = stage.write(KEYS[1], "1").await;
+    assert!(scope.lineage().writes().iter().any(|write| write.shard == neighbour.shard));
+    assert!(!scope.lineage().writes().iter().any(WriteId::is_unplaced), "{}", scope.lineage());
+    let read = async {
+        registry.barrier().await.unwrap();
+        let replica = stage.topology.replica(1, 0);
+        assert_eq!(peek(replica, KEY).await.as_deref(), Some(&*log));
+        for written in 0..count {
+            let key = format!("{{{KEY}}}:{written}");
+            assert_eq!(peek(replica, &key).await, Some(written.to_string()));
+        }
+    };
+    scope.run(read).await;
+}
+
+#[tokio::test]
+async fn a_transaction_finds_the_new_owner() {
+    let stage = Clustered::start(1).await;
+    let registry = stage.registry().await;
+    let _ = stage.write(KEY, "1").await;
+    stage.topology.migrate(SLOT..=SLOT, stage.topology.primary(0), stage.topology.primary(1)).await.unwrap();
+    let scope = LineageScope::new();
+    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+    let mut both = pipe();
+    both.atomic().append(KEY, "2").get(KEY);
+    let (length, value): (u64, String) = both.query_async(&mut posts).await.unwrap();
+    assert_eq!((length, value.as_str()), (2, "12"));
+    scope.run(async { registry.barrier().await.unwrap() }).await;
+    assert_eq!(peek(stage.topology.replica(1, 0), KEY).await.as_deref(), Some("12"));
+}

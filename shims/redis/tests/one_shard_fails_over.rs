@@ -7,7 +7,7 @@ use antipode_barrier::Registry;
 use antipode_docker::{
     Member, RedisClusterOptions, RedisClusterTopology, RedisOptions, RedisTopology, Takeover,
 };
-use antipode_lineage::{Lineage, LineageScope};
+use antipode_lineage::{Lineage, LineageScope, WriteId};
 use antipode_redis::RedisStore;
 use antipode_redis::redis::AsyncCommands;
 use clustered::{Clustered, KEYS, barrier, client, glance, name, peek, registry, store};
@@ -35,6 +35,15 @@ async fn each_shard_has_its_positions_and_only_those_of_the_lineage_are_waited_f
     stage.topology.link(1, Member::Replica(0)).heal();
     registry.barrier_on(&all).await.unwrap();
     assert_eq!(peek(stage.topology.replica(1, 0), KEYS[1]).await.as_deref(), Some("1"));
+
+    // A node that is down takes no other shard with it.
+    stage.topology.replica(1, 0).kill().await.unwrap();
+    let newer = stage.write(KEYS[0], "2").await;
+    barrier(&registry, newer).await.unwrap();
+    let newer = stage.write(KEYS[1], "1").await;
+    assert!(glance(&registry, newer).await.is_store_down());
+    stage.topology.rejoin(stage.topology.replica(1, 0)).await.unwrap();
+    barrier(&registry, newer).await.unwrap();
 
     // A read learns where its replica was, and the lineage of the value's writer.
     let scope = LineageScope::new();
@@ -67,6 +76,8 @@ async fn a_write_that_a_shards_failover_lost_is_lost_and_the_other_shards_go_on(
         stage.topology.link(0, Member::Replica(replica)).heal();
     }
     barrier(&registry, other).await.unwrap();
+    // Who depends on all there is waits until it is known again what there is.
+    glance(&registry, WriteId::unplaced(name("posts"))).await;
     stage.topology.failover(stage.topology.replica(0, 0), Takeover::Alone).await.unwrap();
 
     let error = barrier(&registry, lost).await.unwrap_err();
@@ -82,6 +93,8 @@ async fn a_write_that_a_shards_failover_lost_is_lost_and_the_other_shards_go_on(
     barrier(&registry, later).await.unwrap();
     assert!(barrier(&registry, lost).await.unwrap_err().is_lost());
     barrier(&registry, Lineage::from_iter([kept, other]).writes()[0]).await.unwrap();
+
+    barrier(&registry, WriteId::unplaced(name("posts"))).await.unwrap();
 
     // The old primary comes back and follows.
     stage.topology.rejoin(stage.topology.primary(0)).await.unwrap();

@@ -1,29 +1,42 @@
-//! Reading from one region's servers.
+//! The connection to a cluster: the driver's to its primaries, and reads from one region's servers.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crc16::{State, XMODEM};
 use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
-use redis::{Arg, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd, pipe};
+use redis::{Arg, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd, pipe};
 use smallvec::SmallVec;
+use tokio::time::sleep;
 
 use super::region::Region;
 use crate::commands::CommandTable;
 use crate::companion;
 
+/// What a server answers that is not the one to ask, or not now.
+const ELSEWHERE: [&str; 5] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];
+
 /// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
 
-/// A connection to the servers of one region, for reads: each goes to the replica of its slot there.
+/// How often a transaction is sent again whose slot is not where it was, or on the move.
+const RETRIES: u32 = 6;
+
+/// How long the slot is given before the second time; twice as long before each further one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A connection to a cluster. It is the driver's [`ClusterConnection`] to the primaries, which knows
+/// the slots and follows redirects, with transactions that follow them, too.
 ///
-/// It goes to the slot's primary instead, redirects included, if it writes, is part of a
-/// transaction, has keys of no or several slots, or the replica has not (or no longer) got its keys:
-/// while a slot is on the move, the replica of its old owner loses them one by one and says nothing of
-/// it. So asking for what does not exist costs a request to the primary.
+/// If it reads from a region, reads go to the replica of their slot there. They go to the slot's
+/// primary instead if they are part of a transaction, have keys of no or several slots, or the replica
+/// has not (or no longer) got a key: while a slot is on the move, the replica of its old owner loses
+/// them one by one and says nothing of it. So asking for what does not exist costs a request to the
+/// primary.
 #[derive(Clone)]
-pub struct RegionConnection {
+pub struct RedisClusterConnection {
     /// `None` to read from the primaries.
     region: Option<Arc<Region>>,
     primaries: ClusterConnection,
@@ -50,7 +63,7 @@ enum Reply {
     Executed { keys: usize },
 }
 
-impl RegionConnection {
+impl RedisClusterConnection {
     pub(super) fn new(
         region: Option<Arc<Region>>,
         primaries: ClusterConnection,
@@ -68,6 +81,18 @@ impl RegionConnection {
         let count = asked.replies.len();
         let replies = connection.req_packed_commands(&asked.pipeline, 0, count).await?;
         Ok(asked.unpack(replies))
+    }
+
+    /// Asks about a key of the transaction. The driver takes no notice of redirects within
+    /// transactions; from this it learns where the slot is now.
+    async fn knock(&mut self, pipeline: &Pipeline) -> RedisResult<()> {
+        let key = pipeline.cmd_iter().find_map(|command| {
+            let arguments: SmallVec<[&[u8]; 8]> = command.args_iter().map(simple).collect();
+            let known = self.table.find(arguments.first()?, arguments.get(1).copied())?;
+            known.keys(&arguments).first().map(|key| key.name.to_vec())
+        });
+        let Some(key) = key else { return Ok(()) };
+        self.primaries.req_packed_command(cmd("EXISTS").arg(key)).await.map(drop)
     }
 
     /// The slot of its keys, and the request; `None` if it is not for a replica.
@@ -121,7 +146,7 @@ impl RegionConnection {
     }
 }
 
-impl ConnectionLike for RegionConnection {
+impl ConnectionLike for RedisClusterConnection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let mut pipeline = pipe();
@@ -140,10 +165,21 @@ impl ConnectionLike for RegionConnection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            match self.read(pipeline).await? {
-                Some(replies) => Ok(replies.into_iter().skip(offset).take(count).collect()),
-                None => self.primaries.req_packed_commands(pipeline, offset, count).await,
+            if let Some(replies) = self.read(pipeline).await? {
+                return Ok(replies.into_iter().skip(offset).take(count).collect());
             }
+            let mut pause = PAUSE;
+            for _ in 0..RETRIES {
+                match self.primaries.req_packed_commands(pipeline, offset, count).await {
+                    Err(error) if pipeline.is_transaction() && aborted_elsewhere(&error) => {
+                        self.knock(pipeline).await?;
+                        sleep(pause).await;
+                        pause *= 2;
+                    }
+                    outcome => return outcome,
+                }
+            }
+            self.primaries.req_packed_commands(pipeline, offset, count).await
         })
     }
 
@@ -152,9 +188,9 @@ impl ConnectionLike for RegionConnection {
     }
 }
 
-impl fmt::Debug for RegionConnection {
+impl fmt::Debug for RedisClusterConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegionConnection").field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("RedisClusterConnection").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
@@ -212,8 +248,13 @@ fn has(count: &Value, keys: usize) -> bool {
 
 /// Whether another server has to be asked.
 fn redirects(reply: &Value) -> bool {
-    const CODES: [&str; 5] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"];
-    matches!(reply, Value::ServerError(error) if CODES.contains(&error.code()))
+    matches!(reply, Value::ServerError(error) if ELSEWHERE.contains(&error.code()))
+}
+
+/// Whether nothing of a transaction was executed, because its slot is not there.
+fn aborted_elsewhere(error: &RedisError) -> bool {
+    let refusals = error.clone().into_server_errors();
+    refusals.is_some_and(|refusals| refusals.iter().any(|(_, refusal)| ELSEWHERE.contains(&refusal.code())))
 }
 
 fn simple(argument: Arg<&[u8]>) -> &[u8] {

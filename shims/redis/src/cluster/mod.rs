@@ -9,5 +9,5 @@ mod region;
 mod store;
 mod view;
 
-pub use connection::RegionConnection;
+pub use connection::RedisClusterConnection;
 pub use store::{RedisClusterStore, RedisClusterStoreBuilder};

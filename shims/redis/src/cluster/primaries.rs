@@ -26,7 +26,7 @@ pub(super) struct Primaries {
 
 /// What the primaries said.
 struct Survey {
-    frontiers: Vec<(Epoch, Frontier)>,
+    frontiers: Vec<Frontier>,
     /// Why it is not known of every slot what its owner has.
     missing: Option<ProbeError>,
 }
@@ -103,15 +103,8 @@ impl Primaries {
         // All of them first: one may know what another left behind.
         let histories = &self.nodes.histories;
         primaries().for_each(|(_, standing)| drop(histories.frontier(&standing.replication)));
-        let frontiers: Vec<_> = primaries()
-            .map(|(_, standing)| (standing.replication.epoch(), histories.frontier(&standing.replication)))
-            .collect();
-        // Who was taken over from and does not know it yet has nothing to say.
-        let left = |epoch: &Epoch| {
-            frontiers.iter().any(|(_, frontier)| frontier.ancestry.iter().any(|old| old.epoch == *epoch))
-        };
-        let present = frontiers.iter().filter(|(epoch, _)| !left(epoch)).cloned().collect();
-        Ok(Survey { frontiers: present, missing })
+        let frontiers = primaries().map(|(_, standing)| histories.frontier(&standing.replication));
+        Ok(Survey { frontiers: present(frontiers.collect()), missing })
     }
 
     async fn frontiers(&self, shards: Shards<'_>) -> Result<Frontiers, ProbeError> {
@@ -119,15 +112,12 @@ impl Primaries {
         match (shards, missing) {
             (Shards::All, Some(missing)) => Err(missing),
             (Shards::All, None) => {
-                Ok(frontiers.into_iter().map(|(epoch, frontier)| (Shard(epoch.history), frontier)).collect())
+                Ok(frontiers.into_iter().map(|frontier| (Shard(frontier.epoch.history), frontier)).collect())
             }
             (Shards::Of(shards), missing) => {
                 let found = |shard: &Shard| {
-                    let frontier = frontiers.iter().map(|(_, frontier)| frontier);
-                    frontier
-                        .filter(|frontier| descends(frontier, *shard))
-                        .map(|found| (*shard, found.clone()))
-                        .next()
+                    let found = frontiers.iter().find(|frontier| descends(frontier, *shard))?;
+                    Some((*shard, found.clone()))
                 };
                 match missing {
                     Some(missing) if shards.iter().any(|shard| found(shard).is_none()) => Err(missing),
@@ -159,6 +149,32 @@ pub(super) fn descends(frontier: &Frontier, shard: Shard) -> bool {
     frontier.epoch.history == shard.0 || frontier.ancestry.iter().any(|old| old.epoch.history == shard.0)
 }
 
+/// Without those who were taken over from and do not know it yet: what they hold beyond is lost.
+fn present(mut frontiers: Vec<Frontier>) -> Vec<Frontier> {
+    let ancestors = frontiers.iter().flat_map(|frontier| frontier.ancestry.iter());
+    let left: Vec<Epoch> = ancestors.map(|ancestor| ancestor.epoch).collect();
+    frontiers.retain(|frontier| !left.contains(&frontier.epoch));
+    frontiers
+}
+
 fn answered(answers: &[(Arc<Server>, Standing)], id: &str) -> bool {
     answers.iter().any(|(_, standing)| standing.view.myself().is_some_and(|node| &*node.id == id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use antipode_barrier::Ancestor;
+    use antipode_lineage::Position;
+
+    #[test]
+    fn of_two_primaries_of_a_shard_the_one_that_took_over_speaks() {
+        let epoch = |history| Epoch { history, term: 0 };
+        let old = Frontier::new(epoch(1), Position(150));
+        let other = Frontier::new(epoch(7), Position(10));
+        let ancestry = [Ancestor { epoch: epoch(1), end: Position(100) }];
+        let new = Frontier::new(epoch(2), Position(120)).with_ancestry(ancestry);
+        assert!(descends(&new, Shard(1)) && descends(&new, Shard(2)) && !descends(&new, Shard(7)));
+        assert_eq!(present(vec![old, other.clone(), new.clone()]), [other, new]);
+    }
 }

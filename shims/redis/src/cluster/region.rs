@@ -204,3 +204,49 @@ impl fmt::Debug for Region {
         f.debug_struct("Region").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::Client;
+
+    fn region(views: [&str; 2]) -> Region {
+        let (store, name) = ("posts".parse().unwrap(), "eu".parse().unwrap());
+        let client = |port: usize| Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
+        let nodes = Arc::new(Nodes::new(store, name, client(1)));
+        let server = |port| Arc::new(Server::new(store, name, client(port), Arc::clone(&nodes.histories)));
+        let region = Region::new(name, vec![server(1), server(2)], Arc::clone(&nodes));
+        let frontier = Frontier::new(Epoch { history: 1, term: 0 }, Position(1));
+        let seen = |view| Some(Seen { frontier: frontier.clone(), view: View::parse(view) });
+        region.lock().seen = views.map(seen).into();
+        region
+    }
+
+    /// Replicas of `aa` and `bb`, as each of them sees the slots.
+    fn views(first: [&str; 2], second: [&str; 2]) -> [String; 2] {
+        let nodes = |[a, b]: [&str; 2]| {
+            format!(
+                "aa 10.0.0.1:1@2 master - 0 0 1 connected {a}\nbb 10.0.0.2:1@2 master - 0 0 2 connected {b}\n"
+            )
+        };
+        let myself = |id: &str, of: &str| format!("{id} 10.0.0.3:1@2 myself,slave {of} 0 0 1 connected\n");
+        [nodes(first) + &myself("cc", "aa"), nodes(second) + &myself("dd", "bb")]
+    }
+
+    #[test]
+    fn a_slot_is_read_from_the_one_server_whose_shard_has_it_by_its_own_word() {
+        let port = |views: &[String; 2], slot| {
+            let region = region([&views[0], &views[1]]);
+            let server = region.server_of(slot)?;
+            region.servers.iter().position(|known| Arc::ptr_eq(known, &server))
+        };
+        let agreed = views(["0-9", "10-19"], ["0-9", "10-19"]);
+        assert_eq!([9, 10, 20].map(|slot| port(&agreed, slot)), [Some(0), Some(1), None]);
+        let heard_by_both = views(["0-8", "9-19"], ["0-8", "9-19"]);
+        assert_eq!(port(&heard_by_both, 9), Some(1));
+        let heard_by_the_new = views(["0-9", "10-19"], ["0-8", "9-19"]);
+        assert_eq!(port(&heard_by_the_new, 9), None, "both claim it");
+        let heard_by_the_old = views(["0-8", "9-19"], ["0-9", "10-19"]);
+        assert_eq!(port(&heard_by_the_old, 9), None, "nobody claims it");
+    }
+}

@@ -10,7 +10,7 @@ use redis::{Client, RedisError, cmd};
 use tokio::sync::OnceCell;
 
 use super::check;
-use super::connection::RegionConnection;
+use super::connection::RedisClusterConnection;
 use super::nodes::Nodes;
 use super::primaries::Primaries;
 use super::region::Region;
@@ -35,7 +35,7 @@ use crate::store::{PRIMARY, RedisStore, parse};
 /// The value goes into another log. When a node of a region first sees that a slot has a new owner,
 /// nothing is said to be visible in that region until its replica of the *new* owner has applied all
 /// that the new owner had by then. While the slot is still on the move, keys that the replica has not
-/// got are asked for at the primary (see [`RegionConnection`]).
+/// got are asked for at the primary (see [`RedisClusterConnection`]).
 ///
 /// - A move that ended before this process registered the store is taken for replicated: start (or
 ///   register) after a rebalancing only when replicas have caught up.
@@ -101,19 +101,23 @@ impl RedisStore {
 
 impl RedisClusterStore {
     /// A shim around the driver's connection to a cluster of your own making. Let it read from
-    /// primaries, as it does by default.
+    /// primaries, as it does by default. Other than [`connection`](Self::connection), it does not
+    /// follow redirects within transactions.
     pub fn shim(&self, connection: ClusterConnection) -> RedisShim<ClusterConnection> {
         RedisShim::new(connection, Arc::clone(&self.inner.shared))
     }
 
-    /// A shim to the primaries, over a connection that this process shares. All commands of one
-    /// pipeline or transaction must have their keys in one slot, as always with the driver. A key
-    /// without a hash tag that contains `}` cannot be used.
+    /// A shim to the primaries, over a connection that this process shares.
+    ///
+    /// All commands of one pipeline or transaction must have their keys in one slot, as always with
+    /// the driver; so must the keys of one command. A key without a hash tag that contains `}` cannot
+    /// be used. If the slot moves while a pipeline is executed, the driver sends all of it again: put
+    /// what must not happen twice into a transaction, or a command of its own.
     ///
     /// # Errors
     /// [`Error::Connect`] if there is no connection yet and none can be made.
-    pub async fn connection(&self) -> Result<RedisShim<ClusterConnection>, Error> {
-        Ok(self.shim(self.writes().await?))
+    pub async fn connection(&self) -> Result<RedisShim<RedisClusterConnection>, Error> {
+        self.connection_to(self.inner.primaries.name()).await
     }
 
     /// A shim to the region that the current scope's reads go to: the one that its last barrier
@@ -121,7 +125,7 @@ impl RedisClusterStore {
     ///
     /// # Errors
     /// [`Error::Connect`], or [`Error::UnknownReplica`] if the route is of another process.
-    pub async fn read_connection(&self) -> Result<RedisShim<RegionConnection>, Error> {
+    pub async fn read_connection(&self) -> Result<RedisShim<RedisClusterConnection>, Error> {
         let route = LineageScope::current().and_then(|scope| scope.route(self.name()));
         let preferred = self.inner.regions.first().map(|region| region.name);
         self.connection_to(route.or(preferred).unwrap_or_else(|| self.inner.primaries.name())).await
@@ -134,7 +138,7 @@ impl RedisClusterStore {
     pub async fn read_connection_within(
         &self,
         scope: &LineageScope,
-    ) -> Result<RedisShim<RegionConnection>, Error> {
+    ) -> Result<RedisShim<RedisClusterConnection>, Error> {
         Ok(scope.run(self.read_connection()).await?.within(scope.clone()))
     }
 
@@ -142,7 +146,10 @@ impl RedisClusterStore {
     ///
     /// # Errors
     /// [`Error::Connect`], or [`Error::UnknownReplica`].
-    pub async fn connection_to(&self, replica: ReplicaName) -> Result<RedisShim<RegionConnection>, Error> {
+    pub async fn connection_to(
+        &self,
+        replica: ReplicaName,
+    ) -> Result<RedisShim<RedisClusterConnection>, Error> {
         let mut regions = self.inner.regions.iter();
         let region = regions.find(|region| region.name == replica).cloned();
         if region.is_none() && replica != self.inner.primaries.name() {
@@ -153,7 +160,7 @@ impl RedisClusterStore {
         if let Some(region) = &region {
             region.look().await;
         }
-        let connection = RegionConnection::new(region, writes, table);
+        let connection = RedisClusterConnection::new(region, writes, table);
         Ok(RedisShim::new(connection, Arc::clone(&self.inner.shared)))
     }
 

@@ -71,13 +71,13 @@ impl Capture {
 
     /// The place of an acknowledged write. `None` if the server cannot be asked.
     pub(crate) async fn write(&self, time: Option<Timestamp>, acknowledged: Acknowledged) -> Option<WriteId> {
-        let after = self.server.sample().await.ok()?;
+        let after = self.server.sample_shared().await?;
         Some(place(self.fallback(), self.before, time, acknowledged, after))
     }
 
     /// A place at or after the one read. `None` if the server cannot be asked.
     pub(crate) async fn read(&self) -> Option<WriteId> {
-        let Sample { set, applied, .. } = self.server.sample().await.ok()?;
+        let Sample { set, applied, .. } = self.server.sample_shared().await?;
         let epoch = Epoch { history: set, term: applied.term };
         Some(WriteId { epoch, position: applied.position, ..self.fallback() })
     }

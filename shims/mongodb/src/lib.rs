@@ -51,8 +51,8 @@
 //! Writes wait for a majority, unless the write concern of the operation, the collection, the database
 //! or the client says otherwise. A write that waits for fewer, or not for their journals, marks the
 //! lineage as [weak](antipode_lineage::Lineage::is_weak): an election can cut it off.
-//! The shim adds no round trip to an operation. Its place is learnt beside the request, with one
-//! `hello` that only handing the lineage over waits for.
+//! The shim adds no round trip to an operation. Its place is learnt beside the request, with a
+//! `hello` that the operations of a process share, and that only handing the lineage over waits for.
 //!
 //! # What happens in an election
 //! A position is an optime: the election term, and the timestamp in the log. Where a term ended is
@@ -79,6 +79,7 @@ mod database;
 mod error;
 mod hello;
 mod history;
+mod line;
 mod oplog;
 mod position;
 mod projection;

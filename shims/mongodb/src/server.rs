@@ -12,6 +12,7 @@ use mongodb::bson::oid::ObjectId;
 use crate::error::Error;
 use crate::hello::{Hello, Reach, Role};
 use crate::history::{History, Standing};
+use crate::line::Line;
 use crate::oplog::Oplog;
 use crate::position::OpTime;
 
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     reach: Reach,
     history: Arc<History>,
     seen: Mutex<Seen>,
+    line: Line<Sample>,
 }
 
 /// What a server last said.
@@ -56,7 +58,7 @@ impl Server {
         reach: Reach,
         history: Arc<History>,
     ) -> Self {
-        Self { store, name, client, reach, history, seen: Mutex::default() }
+        Self { store, name, client, reach, history, seen: Mutex::default(), line: Line::new() }
     }
 
     /// The epoch of what the server had applied when it was last asked, however long ago.
@@ -83,6 +85,13 @@ impl Server {
         let set = self.set_of(&hello).await?;
         self.update(|seen| seen.epoch = Some(Epoch { history: set, term: applied.term }));
         Ok(Sample { set, applied, committed: hello.committed })
+    }
+
+    /// The same, by a question that others may share. It is sent after this call.
+    pub(crate) async fn sample_shared(self: &Arc<Self>) -> Option<Sample> {
+        // The line must not keep alive what it belongs to.
+        let server = Arc::downgrade(self);
+        self.line.ask(async move { server.upgrade()?.sample().await.ok() }).await
     }
 
     pub(crate) async fn hello(&self) -> Result<Hello, Error> {

@@ -77,7 +77,8 @@ impl MongoSession {
     ///
     /// # Errors
     /// The driver's. Where the outcome is not known, an
-    /// [unplaced write](antipode_lineage::WriteId::unplaced) is added; commit again to find out.
+    /// [unplaced write](antipode_lineage::WriteId::unplaced) is added, and stays if another commit
+    /// succeeds.
     pub async fn commit_transaction(&mut self) -> Result<()> {
         let mut commit = Commit::begin(self);
         let outcome = commit.session.inner.commit_transaction().await;

@@ -1,0 +1,90 @@
+//! Which server a read goes to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "set/mod.rs"]
+mod set;
+
+use std::sync::{Arc, Mutex};
+
+use antipode_lineage::{LineageScope, ReplicaName};
+use antipode_mongodb::MongoStore;
+use antipode_mongodb::mongodb::Client;
+use antipode_mongodb::mongodb::bson::{Document, doc};
+use antipode_mongodb::mongodb::event::EventHandler;
+use antipode_mongodb::mongodb::event::command::CommandEvent;
+use antipode_mongodb::mongodb::options::ClientOptions;
+use futures_util::TryStreamExt;
+
+type Heard = Arc<Mutex<Vec<String>>>;
+
+async fn listened(uri: String, name: &'static str, heard: &Heard) -> Client {
+    let mut options = ClientOptions::parse(uri).await.unwrap();
+    let heard = Arc::clone(heard);
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(event) = event
+            && !["hello", "replSetGetConfig", "killCursors"].contains(&event.command_name.as_str())
+        {
+            heard.lock().unwrap().push(name.to_owned());
+        }
+    }));
+    Client::with_options(options).unwrap()
+}
+
+#[tokio::test]
+async fn every_read_goes_where_the_barrier_found_it_fresh() {
+    let set = set::start(2).await;
+    let heard = Heard::default();
+    let store = MongoStore::builder("posts")
+        .primary(listened(set.topology.url().to_owned(), "primary", &heard).await)
+        .replica("eu", listened(set.topology.replica(0).url(), "eu", &heard).await)
+        .replica("us", listened(set.topology.replica(1).url(), "us", &heard).await)
+        .build()
+        .unwrap();
+    let posts = store.database("app").collection::<Document>("posts");
+    posts.within(LineageScope::new()).insert_one(doc! { "_id": 1, "a": 1 }).await.unwrap();
+    assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), ["primary"]);
+    let route = |name: &str| name.parse::<ReplicaName>().unwrap();
+    for (expected, routed) in
+        [("eu", None), ("us", Some("us")), ("eu", Some("eu")), ("primary", Some("primary"))]
+    {
+        let scope = LineageScope::new();
+        if let Some(routed) = routed {
+            scope.set_route("posts".parse().unwrap(), route(routed));
+        }
+        scope
+            .run(async {
+                posts.find_one(doc! {}).await.unwrap();
+                posts.find(doc! {}).await.unwrap().try_collect::<Vec<_>>().await.unwrap();
+                posts
+                    .aggregate([doc! { "$match": {} }])
+                    .await
+                    .unwrap()
+                    .try_collect::<Vec<_>>()
+                    .await
+                    .unwrap();
+                posts.count_documents(doc! {}).await.unwrap();
+                posts.distinct("a", doc! {}).await.unwrap();
+                drop(posts.watch().await.unwrap());
+            })
+            .await;
+        assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), vec![expected; 6]);
+        // What writes, and what is in a session, goes to the primary.
+        scope
+            .run(async {
+                let mut session = store.start_session().await.unwrap();
+                posts.find_one(doc! {}).session(&mut session).await.unwrap();
+                posts.find_one_and_update(doc! {}, doc! { "$inc": { "a": 1 } }).await.unwrap();
+                drop(posts.aggregate([doc! { "$out": "copy" }]).await.unwrap());
+            })
+            .await;
+        assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), vec!["primary"; 3]);
+        let _ = scope.settled().await;
+        heard.lock().unwrap().clear();
+    }
+    let scope = LineageScope::new();
+    scope.set_route("posts".parse().unwrap(), route("asia"));
+    let error = scope.run(posts.find_one(doc! {}).into_future()).await.unwrap_err();
+    let error = error.get_custom::<antipode_mongodb::Error>().unwrap().to_string();
+    assert!(error.contains("no replica asia"), "{error}");
+}

@@ -29,10 +29,11 @@
 mod bed;
 mod counted;
 mod elsewhere;
+mod record;
 mod runner;
 mod scenarios;
 mod stage;
 mod waiting;
 
 pub use bed::{Bed, BedResult, Change, Fault, Node, Support};
-pub use runner::run;
+pub use runner::{run, run_if_asked};

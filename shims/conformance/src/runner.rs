@@ -8,6 +8,7 @@ use antipode_barrier::BoxFuture;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
+use crate::record;
 use crate::scenarios;
 use crate::stage::{Outcome, Stage, Stop};
 use crate::{Bed, BedResult};
@@ -25,8 +26,29 @@ pub(crate) struct Scenario<B> {
 /// arguments of `cargo test` (a filter, `--exact`, `--list`, `--skip`); scenarios run one at a time.
 ///
 /// A scenario that needs what the store cannot do is printed as *ignored*, with the reason.
+///
+/// With the environment variable `ANTIPODE_CONFORMANCE_RECORD`, a line is appended to the file that it
+/// names: the package, the test target, and how many scenarios passed, failed and were ignored.
 #[must_use]
 pub fn run<B: Bed>() -> ExitCode {
+    run_when::<B>(Start::Always)
+}
+
+/// Like [`run`], but every scenario is ignored unless `--ignored` or `--include-ignored` asks for it:
+/// for a bed that needs what not every machine has, such as a Docker engine.
+#[must_use]
+pub fn run_if_asked<B: Bed>() -> ExitCode {
+    run_when::<B>(Start::IfAsked)
+}
+
+/// When scenarios are started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Always,
+    IfAsked,
+}
+
+fn run_when<B: Bed>(start: Start) -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => Arc::new(runtime),
         Err(error) => {
@@ -39,8 +61,17 @@ pub fn run<B: Bed>() -> ExitCode {
     let trials = scenarios::all::<B>().into_iter().map(|scenario| {
         let (runtime, idle) = (Arc::clone(&runtime), Arc::clone(&idle));
         Trial::ignorable_test(scenario.name, move || play(&runtime, &idle, &scenario))
+            .with_ignored_flag(start == Start::IfAsked)
     });
+    let asked = start == Start::Always || arguments.ignored || arguments.include_ignored;
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if asked
+        && !arguments.list
+        && let Err(error) = record::append(&conclusion)
+    {
+        eprintln!("the counts of the conformance suite could not be recorded: {error}");
+        return ExitCode::FAILURE;
+    }
     // Beds end their servers when dropped, which may need the runtime.
     let _entered = runtime.enter();
     drop(take(&idle));

@@ -6,10 +6,10 @@
 mod ask;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -159,47 +159,82 @@ fn no_container_is_left_after_a_panic() {
     assert_gone(&left);
 }
 
-/// Set for the process that is killed while it owns a topology.
-const OWNER: &str = "ANTIPODE_TEST_CONTAINER_OWNER";
-
-/// Precedes the directory in that process's output.
-const OWNS: &str = "owns ";
-
 #[tokio::test]
 #[ignore = "needs a Docker engine"]
 async fn no_container_is_left_after_the_owner_was_killed() {
-    let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "be_the_owner", "--nocapture", "--include-ignored"])
-        .env(OWNER, "yes")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let home: PathBuf = BufReader::new(owner.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once(OWNS)?.1.into()))
-        .unwrap();
+    let (mut owner, home) = owner(Command::new(std::env::current_exe().unwrap()), "patient");
     assert_eq!(containers_of(&home).len(), 3);
     owner.kill().unwrap();
     owner.wait().unwrap();
     eventually("gone", async || Ok::<_, ()>(containers_of(&home).is_empty() && !home.exists())).await;
 }
 
-/// Not a test, but the process that is killed in one.
+#[test]
+#[ignore = "needs a Docker engine"]
+fn no_container_is_left_after_a_drop_where_there_is_no_docker_command() {
+    let programs = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/bin/rm", programs.path().join("rm")).unwrap();
+    let mut owner_program = Command::new(std::env::current_exe().unwrap());
+    owner_program.env("PATH", programs.path());
+    let (mut owner, home) = owner(owner_program, "brief");
+    assert!(owner.wait().unwrap().success());
+    assert_gone(&home);
+}
+
+#[test]
+fn without_an_engine_the_error_says_what_to_do() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "be_the_owner", "--nocapture", "--include-ignored"])
+        .env(ROLE, "brief")
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("redis: no Docker engine answers: start one"), "{said}");
+}
+
+/// Says to the process that owns a topology when it may end.
+const ROLE: &str = "ANTIPODE_TEST_CONTAINER_OWNER";
+
+/// Precedes the directory in that process's output.
+const OWNS: &str = "owns ";
+
+/// This test program again, with the directory of the topology that it owns.
+fn owner(mut program: Command, role: &str) -> (Child, PathBuf) {
+    let mut owner = program
+        .args(["--exact", "be_the_owner", "--nocapture", "--include-ignored"])
+        .env(ROLE, role)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(owner.stdout.take().unwrap());
+    let home = output
+        .by_ref()
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once(OWNS)?.1.into()))
+        .unwrap();
+    // It goes on writing.
+    owner.stdout = Some(output.into_inner());
+    (owner, home)
+}
+
+/// Not a test, but the process that owns a topology in one.
 #[tokio::test]
 #[ignore = "needs a Docker engine"]
 async fn be_the_owner() {
-    if std::env::var_os(OWNER).is_none() {
-        return;
-    }
+    let Ok(role) = std::env::var(ROLE) else { return };
     let (_topology, home) = owned().await;
     println!("{OWNS}{}", home.display());
-    std::future::pending::<()>().await;
+    if role == "patient" {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn redis(replicas: usize) -> RedisTopology {
     let options = RedisOptions::default().replicas(replicas).provider(Provider::Containers);
-    RedisTopology::start(options).await.unwrap()
+    RedisTopology::start(options).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// With its directory.

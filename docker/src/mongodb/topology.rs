@@ -145,8 +145,8 @@ impl MongoTopology {
         found.ok_or_else(|| self.primary().server().timeout("followed by an elected primary"))
     }
 
-    /// Makes a secondary the primary, which must have as much of the log as most of the members. If
-    /// there is no majority of running members left, the others are taken out of the set first, as an
+    /// Makes a secondary the primary, which must have as much of the log as most of the members, and
+    /// waits until a majority follows it: then no later election undoes this one. If there is no majority of running members left, the others are taken out of the set first, as an
     /// operator would do it.
     ///
     /// # Errors
@@ -180,7 +180,8 @@ impl MongoTopology {
         for other in others {
             let _ = other.thaw().await;
         }
-        elected.ok_or_else(|| node.server().timeout("elected"))
+        elected.ok_or_else(|| node.server().timeout("elected"))?;
+        until(node.server(), "followed by a majority", is_confirmed).await
     }
 
     /// Starts a member if it is not running, and waits until it follows the primary: what it alone had
@@ -251,6 +252,12 @@ fn name(index: usize) -> Member {
 
 fn is_ready(hello: &Document) -> bool {
     says(hello, "isWritablePrimary") || says(hello, "secondary")
+}
+
+/// Whether a majority has an entry of the primary's term.
+fn is_confirmed(hello: &Document) -> bool {
+    let term = |optime| hello.get_document("lastWrite").ok()?.get_document(optime).ok()?.get_i64("t").ok();
+    term("opTime").is_some() && term("opTime") == term("majorityOpTime")
 }
 
 /// Takes the members of other hosts out.

@@ -135,6 +135,16 @@ impl Running<'_> {
         Ok(Self::Own(Box::new(client.start_session().causal_consistency(false).await?)))
     }
 
+    /// How the commit of the transaction that it is in will be acknowledged.
+    pub(crate) fn acknowledged(&self) -> Option<Acknowledged> {
+        match self {
+            Self::OfTheUser(session) if session.in_transaction() => {
+                session.transaction.as_ref().map(|transaction| transaction.acknowledged)
+            }
+            Self::Own(_) | Self::OfTheUser(_) => None,
+        }
+    }
+
     pub(crate) fn inner(&self) -> &ClientSession {
         match self {
             Self::Own(session) => session,

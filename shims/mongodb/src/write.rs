@@ -46,12 +46,20 @@ impl<'a> Write<'a> {
             }
             None => Running::own(access.primary()).await?,
         };
+        let acknowledged = session.acknowledged().unwrap_or_else(|| acknowledged(concern));
         let lineage = match &recording {
-            Some(recording) => recording.lineage().await,
+            Some(recording) => {
+                let mut lineage = recording.lineage().await;
+                // Who reads the value must know, too.
+                if acknowledged == Acknowledged::ByFewer {
+                    lineage.mark_weak();
+                }
+                lineage
+            }
             None => Lineage::new(),
         };
         let is_open = !session.in_transaction();
-        Ok(Self { recording, lineage, session, acknowledged: acknowledged(concern), reach, is_open })
+        Ok(Self { recording, lineage, session, acknowledged, reach, is_open })
     }
 
     /// What is stored beside the value.

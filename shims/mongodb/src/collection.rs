@@ -30,7 +30,8 @@ use crate::write::Reach;
 ///   [unplaced](antipode_lineage::WriteId::unplaced).
 /// - **A read** goes to the replica that the last barrier in the scope proved fresh, else to the store's
 ///   preferred one. It joins the lineage of each document as it is handed over, and the position of the
-///   server that answered, also if it found nothing.
+///   server that answered, also if it found nothing. A read preference of the user's is not followed:
+///   it could lead to a server that lags behind.
 ///
 /// A clone shares everything. Made by [`MongoDatabase::collection`](crate::MongoDatabase::collection).
 pub struct MongoCollection<T: Send + Sync> {
@@ -50,10 +51,9 @@ impl<T: Send + Sync> MongoCollection<T> {
     ) -> Self {
         let concern = options.write_concern.take().or_else(|| database.write_concern().cloned());
         options.write_concern = Some(by_majority(concern));
-        // Those of the database's that the driver would not find at a replica.
+        // The driver would not find it at a replica.
         options.read_concern = options.read_concern.or_else(|| database.read_concern().cloned());
-        options.selection_criteria =
-            options.selection_criteria.or_else(|| database.selection_criteria().cloned());
+        options.selection_criteria = Some(access.store.primary_server().criteria());
         let primary = database.collection_with_options(name, options.clone());
         Self { access, database: database.name().to_owned(), options, primary, documents: PhantomData }
     }

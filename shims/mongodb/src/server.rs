@@ -8,6 +8,7 @@ use antipode_lineage::{Epoch, ReplicaName, StoreName};
 use mongodb::Client;
 use mongodb::bson::doc;
 use mongodb::bson::oid::ObjectId;
+use mongodb::options::SelectionCriteria;
 
 use crate::error::Error;
 use crate::hello::{Hello, Reach, Role};
@@ -92,6 +93,12 @@ impl Server {
         // The line must not keep alive what it belongs to.
         let server = Arc::downgrade(self);
         self.line.ask(async move { server.upgrade()?.sample().await.ok() }).await
+    }
+
+    /// The only servers that reads of this server may go to, whatever the user prefers: another one
+    /// may lag behind what the barrier found here.
+    pub(crate) fn criteria(&self) -> SelectionCriteria {
+        self.reach.criteria()
     }
 
     pub(crate) async fn hello(&self) -> Result<Hello, Error> {

@@ -126,8 +126,9 @@ enum Effect {
 
 fn effect(error: &DriverError, reach: Reach) -> Effect {
     const RETRYABLE: &str = "RetryableWriteError";
-    /// The server gave up on it, at whatever point it was.
-    const MAX_TIME_EXPIRED: i32 = 50;
+    /// The server gave up on it, at whatever point it was: it took too long, the server is going down,
+    /// or is no primary any more.
+    const GIVEN_UP: [i32; 9] = [50, 91, 189, 262, 10107, 11600, 11602, 13435, 13436];
     match (error.kind.as_ref(), reach) {
         // A first try that failed in another way would have its own error.
         (
@@ -141,7 +142,7 @@ fn effect(error: &DriverError, reach: Reach) -> Effect {
         ) => Effect::NotSent,
         (ErrorKind::Write(WriteFailure::WriteError(_)), Reach::One) => Effect::Nothing,
         (ErrorKind::Command(command), Reach::One)
-            if command.code != MAX_TIME_EXPIRED && !error.contains_label(RETRYABLE) =>
+            if !GIVEN_UP.contains(&command.code) && !error.contains_label(RETRYABLE) =>
         {
             Effect::Nothing
         }

@@ -13,7 +13,10 @@ use antipode_mongodb::mongodb::Client;
 use antipode_mongodb::mongodb::bson::{Document, doc};
 use antipode_mongodb::mongodb::event::EventHandler;
 use antipode_mongodb::mongodb::event::command::CommandEvent;
-use antipode_mongodb::mongodb::options::ClientOptions;
+use antipode_mongodb::mongodb::options::{
+    AggregateOptions, ChangeStreamOptions, ClientOptions, CollectionOptions, CountOptions, DistinctOptions,
+    FindOneOptions, FindOptions, ReadPreference, SelectionCriteria,
+};
 use futures_util::TryStreamExt;
 
 type Heard = Arc<Mutex<Vec<String>>>;
@@ -87,4 +90,46 @@ async fn every_read_goes_where_the_barrier_found_it_fresh() {
     let error = scope.run(posts.find_one(doc! {}).into_future()).await.unwrap_err();
     let error = error.get_custom::<antipode_mongodb::Error>().unwrap().to_string();
     assert!(error.contains("no replica asia"), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_preference_leads_no_read_past_the_barrier() {
+    let set = set::start(1).await;
+    let preferences = Heard::default();
+    let mut options = ClientOptions::parse(set.topology.url()).await.unwrap();
+    let heard = Arc::clone(&preferences);
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(event) = event
+            && let Ok(preference) = event.command.get_document("$readPreference")
+        {
+            heard.lock().unwrap().push(format!("{}: {preference}", event.command_name));
+        }
+    }));
+    let client = Client::with_options(options).unwrap();
+    let secondary = || SelectionCriteria::ReadPreference(ReadPreference::Secondary { options: None });
+    let store = MongoStore::builder("posts").primary(client.clone()).build().unwrap();
+    let options = CollectionOptions::builder().selection_criteria(secondary()).build();
+    let posts = store.database("app").collection_with_options::<Document>("posts", options);
+    let find_one = FindOneOptions::builder().selection_criteria(secondary()).build();
+    let find = FindOptions::builder().selection_criteria(secondary()).build();
+    let count = CountOptions::builder().selection_criteria(secondary()).build();
+    let aggregate = AggregateOptions::builder().selection_criteria(secondary()).build();
+    let distinct = DistinctOptions::builder().selection_criteria(secondary()).build();
+    let watch = ChangeStreamOptions::builder().selection_criteria(secondary()).build();
+    LineageScope::new()
+        .run(async {
+            posts.insert_one(doc! { "_id": 1 }).await.unwrap();
+            posts.find_one(doc! {}).with_options(find_one).await.unwrap().unwrap();
+            posts.find(doc! {}).with_options(find).await.unwrap();
+            posts.count_documents(doc! {}).with_options(count).await.unwrap();
+            posts.aggregate([]).with_options(aggregate).await.unwrap();
+            posts.distinct("_id", doc! {}).with_options(distinct).await.unwrap();
+            posts.watch().with_options(watch).await.unwrap();
+        })
+        .await;
+    assert_eq!(*preferences.lock().unwrap(), Vec::<String>::new());
+    let other = client.database("app").collection::<Document>("posts");
+    let other = other.find_one(doc! {}).selection_criteria(secondary());
+    other.await.unwrap();
+    assert_eq!(preferences.lock().unwrap().len(), 1, "that is how it would show");
 }

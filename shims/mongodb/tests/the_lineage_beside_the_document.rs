@@ -226,6 +226,17 @@ async fn deletions_take_it_along_and_finding_nothing_is_a_read_as_well() {
 }
 
 #[tokio::test]
+async fn keys_of_an_index_depend_on_everything() {
+    let set = set::start(0).await;
+    let posts = set.collection::<Document>();
+    after("a").run(posts.insert_one(doc! { "_id": 1 }).into_future()).await.unwrap();
+    let scope = LineageScope::new();
+    let keys = posts.find_one(doc! { "_id": 1 }).return_key(true).projection(doc! { "_id": 1 });
+    assert!(scope.run(keys.into_future()).await.unwrap().is_some());
+    assert!(scope.lineage().has_overflowed());
+}
+
+#[tokio::test]
 async fn an_aggregation_joins_what_its_documents_carry_or_depends_on_everything() {
     let set = set::start(0).await;
     let posts = set.collection::<Post>();

@@ -11,6 +11,7 @@ use antipode_lineage::{Lineage, LineageScope, StoreName, WriteId};
 use antipode_mongodb::MongoCollection;
 use antipode_mongodb::mongodb::bson::{Document, doc};
 use antipode_mongodb::mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
+use futures_util::TryStreamExt;
 
 async fn own(scope: &LineageScope) -> Vec<WriteId> {
     scope.settled().await.of_store(StoreName::parse("posts").unwrap()).to_vec()
@@ -100,10 +101,25 @@ async fn a_write_that_too_few_members_acknowledged_has_happened_nevertheless() {
     scope.run(posts.insert_one(doc! { "_id": 1 }).into_future()).await.unwrap_err();
     assert!(is_unplaced(&own(&scope).await));
     assert!(scope.lineage().is_weak());
-    let scope = LineageScope::new();
-    scope.run(posts.insert_many([doc! { "_id": 2 }]).into_future()).await.unwrap_err();
-    assert!(is_unplaced(&own(&scope).await));
-    assert_eq!(posts.inner().count_documents(doc! {}).await.unwrap(), 2);
+    macro_rules! happened {
+        ($action:expr) => {{
+            let scope = LineageScope::new();
+            scope.run($action.into_future()).await.unwrap_err();
+            assert!(is_unplaced(&own(&scope).await), "{}", stringify!($action));
+        }};
+    }
+    happened!(posts.insert_many([doc! { "_id": 2 }]));
+    happened!(posts.update_one(doc! { "_id": 1 }, doc! { "$inc": { "a": 1 } }));
+    happened!(posts.update_many(doc! { "_id": 1 }, doc! { "$inc": { "a": 1 } }));
+    happened!(posts.find_one_and_update(doc! { "_id": 1 }, doc! { "$inc": { "a": 1 } }));
+    happened!(posts.replace_one(doc! { "_id": 2 }, doc! { "a": 1 }));
+    happened!(posts.find_one_and_replace(doc! { "_id": 2 }, doc! { "a": 2 }));
+    let documents: Vec<_> =
+        posts.inner().find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(documents, [doc! { "_id": 1, "a": 3 }, doc! { "_id": 2, "a": 2 }]);
+    happened!(posts.find_one_and_delete(doc! { "_id": 1 }));
+    happened!(posts.delete_one(doc! { "_id": 2 }));
+    assert_eq!(posts.inner().count_documents(doc! {}).await.unwrap(), 0);
 }
 
 #[tokio::test]

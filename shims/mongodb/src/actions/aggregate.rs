@@ -4,7 +4,7 @@ use std::time::Duration;
 use antipode_barrier::BoxFuture;
 use mongodb::bson::{Bson, Document};
 use mongodb::error::Result;
-use mongodb::options::{AggregateOptions, Collation, Hint, ReadConcern, SelectionCriteria, WriteConcern};
+use mongodb::options::{AggregateOptions, Collation, Hint, ReadConcern, WriteConcern};
 
 use crate::actions::{ExplicitSession, ImplicitSession, Target, option_setters};
 use crate::cursor::{MongoCursor, MongoSessionCursor, Sources};
@@ -40,7 +40,10 @@ impl<'a, T> Aggregate<'a, ImplicitSession, T> {
     }
 
     async fn send(self) -> Result<MongoCursor<T>> {
-        let Self { target, pipeline, options, .. } = self;
+        let Self { target, pipeline, mut options, .. } = self;
+        if let Some(options) = &mut options {
+            options.selection_criteria = None;
+        }
         let (sources, writes) = (sources(&pipeline), writes(&pipeline));
         let pipeline: Vec<Document> = pipeline.into_iter().map(keeping).collect();
         let scope = target.access.scope()?;
@@ -62,7 +65,10 @@ impl<'a, T> Aggregate<'a, ImplicitSession, T> {
 
 impl<'a, T> Aggregate<'a, ExplicitSession<'a>, T> {
     async fn send(self) -> Result<MongoSessionCursor<T>> {
-        let Self { target, pipeline, options, session, .. } = self;
+        let Self { target, pipeline, mut options, session, .. } = self;
+        if let Some(options) = &mut options {
+            options.selection_criteria = None;
+        }
         let (sources, writes) = (sources(&pipeline), writes(&pipeline));
         let pipeline: Vec<Document> = pipeline.into_iter().map(keeping).collect();
         if writes {
@@ -97,7 +103,6 @@ impl<'a, S, T> Aggregate<'a, S, T> {
         max_await_time: Duration,
         max_time: Duration,
         read_concern: ReadConcern,
-        selection_criteria: SelectionCriteria,
         write_concern: WriteConcern,
         let_vars: Document,
     });

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, Document};
 use mongodb::error::Result;
-use mongodb::options::{Collation, CountOptions, Hint, ReadConcern, SelectionCriteria};
+use mongodb::options::{Collation, CountOptions, Hint, ReadConcern};
 
 use crate::actions::{Target, option_setters, sent_when_awaited, session_setter};
 use crate::read::Read;
@@ -31,13 +31,15 @@ impl<'a> CountDocuments<'a> {
         max_time: Duration,
         skip: u64,
         collation: Collation,
-        selection_criteria: SelectionCriteria,
         read_concern: ReadConcern,
         comment: impl Into<Bson>,
     });
 
     async fn send(self) -> Result<u64> {
-        let Self { target, filter, options, session } = self;
+        let Self { target, filter, mut options, session } = self;
+        if let Some(options) = &mut options {
+            options.selection_criteria = None;
+        }
         let mut read = Read::begin(target, session).await?;
         let collection = read.collection();
         let count = collection.count_documents(filter).with_options(options);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use antipode_lineage::Lineage;
 use mongodb::bson::{Bson, Document};
 use mongodb::error::Result;
-use mongodb::options::{Collation, DistinctOptions, Hint, ReadConcern, SelectionCriteria};
+use mongodb::options::{Collation, DistinctOptions, Hint, ReadConcern};
 
 use crate::actions::{Target, option_setters, sent_when_awaited, session_setter};
 use crate::read::Read;
@@ -28,7 +28,6 @@ impl<'a> Distinct<'a> {
 
     option_setters!(DistinctOptions {
         max_time: Duration,
-        selection_criteria: SelectionCriteria,
         read_concern: ReadConcern,
         collation: Collation,
         comment: impl Into<Bson>,
@@ -36,7 +35,10 @@ impl<'a> Distinct<'a> {
     });
 
     async fn send(self) -> Result<Vec<Bson>> {
-        let Self { target, field, filter, options, session } = self;
+        let Self { target, field, filter, mut options, session } = self;
+        if let Some(options) = &mut options {
+            options.selection_criteria = None;
+        }
         let mut read = Read::begin(target, session).await?;
         let collection = read.collection();
         let distinct = collection.distinct(field, filter).with_options(options);

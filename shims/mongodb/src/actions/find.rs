@@ -5,9 +5,7 @@ use antipode_barrier::BoxFuture;
 use futures_util::stream::StreamExt;
 use mongodb::bson::{Bson, Document};
 use mongodb::error::Result;
-use mongodb::options::{
-    Collation, CursorType, FindOneOptions, FindOptions, Hint, ReadConcern, SelectionCriteria,
-};
+use mongodb::options::{Collation, CursorType, FindOneOptions, FindOptions, Hint, ReadConcern};
 use serde::de::DeserializeOwned;
 
 use crate::actions::{Target, option_setters, sent_when_awaited, session_setter};
@@ -49,9 +47,10 @@ impl<'a, T> Find<'a, T> {
         let scope = target.access.scope()?;
         let server = target.access.reads(scope.as_ref())?;
         let recording = target.access.record(server, scope).await;
+        let sources = sources(options.as_ref());
         let collection = target.on(server);
         let find = collection.find(filter).with_options(options.map(keeping)).batch();
-        Ok(MongoCursor::new(find.await?, recording, Sources::Own))
+        Ok(MongoCursor::new(find.await?, recording, sources))
     }
 }
 
@@ -59,9 +58,10 @@ impl<'a, T> Find<'a, T, ExplicitSession<'a>> {
     async fn send(self) -> Result<MongoSessionCursor<T>> {
         let Self { target, filter, options, session, .. } = self;
         let recording = target.access.record_write(target.access.scope()?).await;
+        let sources = sources(options.as_ref());
         let find = target.primary.find(filter).with_options(options.map(keeping));
         let batches = find.session(session.0.inner_mut()).batch().await?;
-        Ok(MongoSessionCursor::new(batches, recording, Sources::Own))
+        Ok(MongoSessionCursor::new(batches, recording, sources))
     }
 }
 
@@ -82,7 +82,6 @@ impl<T, S> Find<'_, T, S> {
         projection: Document,
         read_concern: ReadConcern,
         return_key: bool,
-        selection_criteria: SelectionCriteria,
         show_record_id: bool,
         skip: u64,
         sort: Document,
@@ -137,7 +136,6 @@ impl<'a, T: DeserializeOwned> FindOne<'a, T> {
         projection: Document,
         read_concern: ReadConcern,
         return_key: bool,
-        selection_criteria: SelectionCriteria,
         show_record_id: bool,
         skip: u64,
         sort: Document,
@@ -161,5 +159,12 @@ sent_when_awaited!(impl<'a, T> FindOne<'a, T> => Option<T> where T: DeserializeO
 
 fn keeping(mut options: FindOptions) -> FindOptions {
     options.projection = options.projection.map(with_lineage);
+    options.selection_criteria = None;
     options
+}
+
+/// Keys of an index are not the document.
+fn sources(options: Option<&FindOptions>) -> Sources {
+    let keys_only = options.is_some_and(|options| options.return_key == Some(true));
+    if keys_only { Sources::Unknown } else { Sources::Own }
 }

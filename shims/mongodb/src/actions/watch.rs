@@ -8,7 +8,6 @@ use mongodb::change_stream::event::ResumeToken;
 use mongodb::error::Result;
 use mongodb::options::{
     ChangeStreamOptions, Collation, FullDocumentBeforeChangeType, FullDocumentType, ReadConcern,
-    SelectionCriteria,
 };
 
 use crate::actions::{Target, option_setters};
@@ -53,13 +52,13 @@ impl<'a, T> Watch<'a, T> {
         batch_size: u32,
         collation: Collation,
         read_concern: ReadConcern,
-        selection_criteria: SelectionCriteria,
         comment: impl Into<Bson>,
     });
 
     async fn send(self) -> Result<MongoChangeStream<T>> {
         let Self { target, pipeline, options, documents: _ } = self;
         let mut options = options.unwrap_or_default();
+        options.selection_criteria = None;
         let documents = if options.full_document.is_some() {
             Documents::Asked
         } else {

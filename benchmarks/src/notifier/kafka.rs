@@ -69,6 +69,13 @@ impl Notifier for KafkaNotifier {
                 AnyConsumer::Raw(config.create().map_err(failed("subscribe"))?)
             };
             self.servers.from_now_on(consumer.inner()).await?;
+            // A consumer begins to fetch when it has found the leader: the first round is not to wait for that.
+            let first = format!("first of {channel}");
+            let record = FutureRecord::<str, str>::to(TOPIC).key(&first);
+            self.raw.send(record, LIMIT).await.map_err(|(error, _)| failed("subscribe")(error))?;
+            while consumer.inner().recv().await.map_err(failed("subscribe"))?.key() != Some(first.as_bytes())
+            {
+            }
             let subscription = TopicSubscription { channel: channel.to_string(), consumer };
             Ok(Box::new(subscription) as Box<dyn Subscription>)
         })

@@ -3,6 +3,8 @@
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -87,6 +89,8 @@ pub(crate) async fn open(kind: StoreKind, given: &Given, seed: u64) -> Result<Ar
         StoreKind::Postgres => Ok(Arc::new(postgres::PostgresNotifier::open(given.postgres.as_ref()).await?)),
         #[cfg(feature = "kafka")]
         StoreKind::Kafka => Ok(Arc::new(kafka::KafkaNotifier::open(given.kafka.as_deref()).await?)),
+        #[cfg(feature = "mongodb")]
+        StoreKind::Mongodb => Ok(Arc::new(mongodb::MongoNotifier::open(given.mongodb.as_ref()).await?)),
         #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
         missing => Err(missing.not_built()),
     }

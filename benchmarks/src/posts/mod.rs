@@ -1,6 +1,8 @@
 //! Where posts are stored: one file for each store.
 
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod post;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -91,6 +93,8 @@ pub(crate) async fn open(kind: StoreKind, given: &Given, seed: u64) -> Result<Ar
         StoreKind::Redis => Ok(Arc::new(redis::RedisPosts::open(given.redis.as_ref()).await?)),
         #[cfg(feature = "postgres")]
         StoreKind::Postgres => Ok(Arc::new(postgres::PostgresPosts::open(given.postgres.as_ref()).await?)),
+        #[cfg(feature = "mongodb")]
+        StoreKind::Mongodb => Ok(Arc::new(mongodb::MongoPosts::open(given.mongodb.as_ref()).await?)),
         #[allow(unreachable_patterns, reason = "a build with every store has no other kind")]
         missing => Err(missing.not_built()),
     }

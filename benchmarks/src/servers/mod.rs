@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+#[cfg(feature = "mongodb")]
+pub(crate) mod mongodb;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]

@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use antipode_barrier::{BarrierError, MissingLineage};
-use antipode_lineage::{InvalidName, StoreName};
+use antipode_lineage::{InvalidName, ReplicaName, StoreName};
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedMessage;
 
@@ -49,6 +49,14 @@ pub enum Error {
         store: StoreName,
         /// The configured `security.protocol`.
         protocol: String,
+    },
+    /// Two readers of the store were given the same name, or one is called `log`.
+    #[error("store {store} has two readers named {reader}: give each a name of its own, other than log")]
+    DuplicateReader {
+        /// The store.
+        store: StoreName,
+        /// The name given twice.
+        reader: ReplicaName,
     },
     /// The producer would not wait for the in-sync replicas.
     #[error(

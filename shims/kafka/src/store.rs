@@ -26,6 +26,9 @@ use crate::producer::{KafkaProducer, WeakAcks, producer_config};
 use crate::reader::{Delivered, Reader, View, Visible};
 use crate::shard::{partition_shard, topic_hash};
 
+/// The name of the partitions' leaders among the replicas.
+const LOG: &str = "log";
+
 /// How long a store waits for its leaders to settle when it is registered.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -79,7 +82,7 @@ struct Inner {
     places: Arc<Places>,
     delivered: Arc<Delivered>,
     log: Arc<Reader>,
-    reader: Arc<Reader>,
+    readers: Vec<Arc<Reader>>,
 }
 
 /// Builds a [`KafkaStore`]. Connects to nothing.
@@ -88,7 +91,7 @@ pub struct KafkaStoreBuilder {
     name: String,
     topics: Vec<String>,
     config: ClientConfig,
-    visible: Visible,
+    readers: Vec<(String, Visible)>,
     weak_acks: WeakAcks,
     on_missing: OnMissing,
     codec: LineageCodec,
@@ -102,7 +105,7 @@ impl KafkaStore {
             name: name.into(),
             topics: Vec::new(),
             config: ClientConfig::new(),
-            visible: Visible::default(),
+            readers: Vec::new(),
             weak_acks: WeakAcks::default(),
             on_missing: OnMissing::default(),
             codec: LineageCodec::plain(),
@@ -245,9 +248,11 @@ impl KafkaStore {
     }
 
     async fn asked(&self) -> Result<(), Error> {
-        let Inner { log, reader, .. } = self.inner.as_ref();
-        log.frontiers(Shards::All).await?;
-        reader.frontiers(Shards::All).await.map(|_| ())
+        let Inner { log, readers, .. } = self.inner.as_ref();
+        for reader in std::iter::once(log).chain(readers) {
+            reader.frontiers(Shards::All).await?;
+        }
+        Ok(())
     }
 }
 
@@ -261,7 +266,7 @@ impl Store for KafkaStore {
     }
 
     fn replicas(&self) -> Vec<Arc<dyn Replica>> {
-        vec![Arc::clone(&self.inner.reader) as _]
+        self.inner.readers.iter().map(|reader| Arc::clone(reader) as _).collect()
     }
 
     /// All topics exist, and the leader of every partition answers.
@@ -286,7 +291,20 @@ impl KafkaStoreBuilder {
 
     /// What "visible" means. [`Visible::Available`] by default.
     pub fn visible(self, visible: Visible) -> Self {
-        Self { visible, ..self }
+        let name = match &visible {
+            Visible::Available => "available",
+            Visible::Delivered => "delivered",
+            Visible::Processed { .. } => "processed",
+        };
+        self.reader(name, visible)
+    }
+
+    /// Adds a replica of this name, for which "visible" means this: say, one per region, each with a group
+    /// of its own. The preferred one first; a barrier waits for whichever is fresh first. `log` is the
+    /// name of the partitions' leaders.
+    pub fn reader(mut self, name: impl Into<String>, visible: Visible) -> Self {
+        self.readers.push((name.into(), visible));
+        self
     }
 
     /// What to do with producers that do not wait for the in-sync replicas. They are refused by default.
@@ -312,8 +330,8 @@ impl KafkaStoreBuilder {
     /// The store.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::NoTopics`], [`Error::TopicsCollide`], [`Error::NoBrokers`] and
-    /// [`Error::NoDialer`].
+    /// [`Error::Name`], [`Error::NoTopics`], [`Error::TopicsCollide`], [`Error::NoBrokers`],
+    /// [`Error::NoDialer`] and [`Error::DuplicateReader`].
     pub fn build(self) -> Result<KafkaStore, Error> {
         let name = |source| Error::Name { name: self.name.clone(), source };
         let store: StoreName = self.name.parse().map_err(name)?;
@@ -335,22 +353,37 @@ impl KafkaStoreBuilder {
         let cluster = Arc::new(Cluster::new(store, self.topics, brokers, dialer));
         let delivered = Arc::<Delivered>::default();
         let reads_all = |level: &str| level.eq_ignore_ascii_case("read_uncommitted");
-        let (reader, view) = match self.visible {
-            Visible::Available if self.config.get("isolation.level").is_some_and(reads_all) => {
-                ("available", View::Log(End::HighWatermark))
-            }
-            Visible::Available => ("available", View::Log(End::LastStable)),
-            Visible::Delivered => ("delivered", View::Delivered(Arc::clone(&delivered))),
-            Visible::Processed { group } => ("processed", View::Group(group)),
+        let end = match self.config.get("isolation.level") {
+            Some(level) if reads_all(level) => End::HighWatermark,
+            _ => End::LastStable,
         };
+        let log = reader_of(&cluster, LOG, View::Log(End::Leader))?;
+        let mut readers: Vec<Arc<Reader>> = Vec::with_capacity(self.readers.len());
+        let chosen = if self.readers.is_empty() {
+            vec![("available".to_owned(), Visible::Available)]
+        } else {
+            self.readers
+        };
+        for (name, visible) in chosen {
+            let view = match visible {
+                Visible::Available => View::Log(end),
+                Visible::Delivered => View::Delivered(Arc::clone(&delivered)),
+                Visible::Processed { group } => View::Group(group),
+            };
+            let reader = reader_of(&cluster, &name, view)?;
+            if reader.name == log.name || readers.iter().any(|known| known.name == reader.name) {
+                return Err(Error::DuplicateReader { store, reader: reader.name });
+            }
+            readers.push(reader);
+        }
         let inner = Inner {
             recorder: Recorder::new(store, self.on_missing),
             codec: self.codec,
             weak_acks: self.weak_acks,
             places: Places::new(Arc::clone(&cluster)),
             delivered: Arc::clone(&delivered),
-            log: reader_of(&cluster, "log", View::Log(End::Leader))?,
-            reader: reader_of(&cluster, reader, view)?,
+            log,
+            readers,
         };
         Ok(KafkaStore { inner: Arc::new(inner) })
     }
@@ -402,6 +435,9 @@ mod tests {
         assert!(refused(orders().topic("a").topic("b").topic("a")).contains("both a and a"));
         assert!(refused(KafkaStore::builder("orders").topic("a")).contains("bootstrap.servers"));
         assert!(refused(KafkaStore::builder("Orders").topic("a")).contains("\"Orders\" cannot name"));
+        let twice = orders().topic("a").reader("eu", Visible::Available).reader("eu", Visible::Delivered);
+        assert!(refused(twice).contains("two readers named eu"));
+        assert!(refused(orders().topic("a").reader("log", Visible::Available)).contains("named log"));
         let secured = config(&[("bootstrap.servers", "b:1"), ("security.protocol", "SASL_SSL")]);
         assert!(refused(orders().topic("a").config(&secured)).contains("cannot speak SASL_SSL"));
         assert!(orders().topic("a").config(&secured).dialer(Tcp).build().is_ok());

@@ -61,3 +61,16 @@ async fn a_broker_that_stands_still_costs_no_more_than_the_deadline() {
     stage.topology.broker(0).resume().await.unwrap();
     barrier(&registry, write).await.unwrap();
 }
+
+/// It answers nobody, so who leads now must be learnt from the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stands_still_is_replaced() {
+    let stage = Stage::with(KafkaOptions::default().brokers(3), 1, 3, &[]).await;
+    let registry = registry(&stage.store).await;
+    let write = written(&stage.producer(), "hello").await;
+    barrier(&registry, write).await.unwrap();
+    let leader = stage.topology.leader(TOPIC, 0).await.unwrap().unwrap();
+    stage.topology.broker(leader).pause().await.unwrap();
+    barrier(&registry, write).await.unwrap();
+    stage.topology.broker(leader).resume().await.unwrap();
+}

@@ -102,10 +102,6 @@ impl Region {
         self.table.lock().unwrap().read(key)
     }
 
-    pub(crate) fn flow(&self) -> Flow {
-        *self.flow.borrow()
-    }
-
     /// Returns when it is so.
     pub(crate) async fn set(&self, flow: Flow) {
         self.flow.send_replace(flow);

@@ -4,20 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod ask;
+mod documents;
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use antipode_docker::{
-    Member, PostgresNode, PostgresOptions, PostgresTopology, Provider, RedisNode, RedisOptions, RedisTopology,
+    Member, MongoOptions, MongoTopology, PostgresNode, PostgresOptions, PostgresTopology, Provider,
+    RedisNode, RedisOptions, RedisTopology,
 };
-use ask::{command, eventually, home, run, sql};
-use tokio::runtime::Runtime;
+use ask::{command, eventually, run, sql};
 
 #[tokio::test]
 #[ignore = "needs a Docker engine"]
@@ -123,140 +118,31 @@ async fn a_server_that_does_not_start_says_why() {
     assert!(error.to_string().contains("maxmemory"), "{error}");
 }
 
-#[test]
-#[ignore = "needs a Docker engine"]
-fn no_container_is_left_after_a_drop() {
-    let runtime = Runtime::new().unwrap();
-    let (topology, home) = runtime.block_on(owned());
-    assert_eq!(containers_of(&home).len(), 3);
-    // Outside of any runtime.
-    drop(topology);
-    assert_gone(&home);
-
-    let current = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let home = current.block_on(async {
-        let (topology, home) = owned().await;
-        topology.primary().pause().await.unwrap();
-        topology.replica(0).kill().await.unwrap();
-        home
-    });
-    assert_gone(&home);
-}
-
-#[test]
-#[ignore = "needs a Docker engine"]
-fn no_container_is_left_after_a_panic() {
-    let runtime = Runtime::new().unwrap();
-    let mut left = PathBuf::new();
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async {
-            let (_topology, home) = owned().await;
-            left = home;
-            panic!("as a failing test does");
-        });
-    }));
-    assert!(panicked.is_err());
-    assert_gone(&left);
-}
-
 #[tokio::test]
 #[ignore = "needs a Docker engine"]
-async fn no_container_is_left_after_the_owner_was_killed() {
-    let (mut owner, home) = owner(Command::new(std::env::current_exe().unwrap()), "patient");
-    assert_eq!(containers_of(&home).len(), 3);
-    owner.kill().unwrap();
-    owner.wait().unwrap();
-    eventually("gone", async || Ok::<_, ()>(containers_of(&home).is_empty() && !home.exists())).await;
-}
-
-#[test]
-#[ignore = "needs a Docker engine"]
-fn no_container_is_left_after_a_drop_where_there_is_no_docker_command() {
-    let programs = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/bin/rm", programs.path().join("rm")).unwrap();
-    let mut owner_program = Command::new(std::env::current_exe().unwrap());
-    owner_program.env("PATH", programs.path());
-    let (mut owner, home) = owner(owner_program, "brief");
-    assert!(owner.wait().unwrap().success());
-    assert_gone(&home);
-}
-
-#[test]
-fn without_an_engine_the_error_says_what_to_do() {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "be_the_owner", "--nocapture", "--include-ignored"])
-        .env(ROLE, "brief")
-        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(said.contains("redis: no Docker engine answers: start one"), "{said}");
-}
-
-/// Says to the process that owns a topology when it may end.
-const ROLE: &str = "ANTIPODE_TEST_CONTAINER_OWNER";
-
-/// Precedes the directory in that process's output.
-const OWNS: &str = "owns ";
-
-/// This test program again, with the directory of the topology that it owns.
-fn owner(mut program: Command, role: &str) -> (Child, PathBuf) {
-    let mut owner = program
-        .args(["--exact", "be_the_owner", "--nocapture", "--include-ignored"])
-        .env(ROLE, role)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut output = BufReader::new(owner.stdout.take().unwrap());
-    let home = output
-        .by_ref()
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once(OWNS)?.1.into()))
-        .unwrap();
-    // It goes on writing.
-    owner.stdout = Some(output.into_inner());
-    (owner, home)
-}
-
-/// Not a test, but the process that owns a topology in one.
-#[tokio::test]
-#[ignore = "needs a Docker engine"]
-async fn be_the_owner() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let (_topology, home) = owned().await;
-    println!("{OWNS}{}", home.display());
-    if role == "patient" {
-        std::future::pending::<()>().await;
+async fn a_mongodb_write_that_was_cut_off_is_rolled_back() {
+    let options = MongoOptions::default().provider(Provider::Containers);
+    let topology = MongoTopology::start(options).await.unwrap();
+    documents::put_for_good(&topology, 1).await;
+    for index in [0, 1] {
+        topology.link(index).hang();
     }
+    documents::put(topology.url(), 2).await.unwrap();
+    topology.primary().kill().await.unwrap();
+    for index in [0, 1] {
+        topology.link(index).cut();
+        topology.link(index).heal();
+    }
+    topology.promote(0).await.unwrap();
+    documents::put_for_good(&topology, 3).await;
+    topology.rejoin(Member::Primary).await.unwrap();
+    documents::shows(topology.primary(), 3).await;
+    assert!(!documents::has(topology.primary(), 2).await);
 }
 
 async fn redis(replicas: usize) -> RedisTopology {
     let options = RedisOptions::default().replicas(replicas).provider(Provider::Containers);
-    RedisTopology::start(options).await.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// With its directory.
-async fn owned() -> (RedisTopology, PathBuf) {
-    let topology = redis(2).await;
-    let (_, directory): (String, String) =
-        command(&topology.primary().url(), "CONFIG GET dir").await.unwrap();
-    let home = home(&directory);
-    (topology, home)
-}
-
-fn containers_of(home: &Path) -> Vec<String> {
-    let label = format!("label=antipode.home={}", home.display());
-    let listed =
-        Command::new("docker").args(["ps", "--all", "--quiet", "--filter", &label]).output().unwrap();
-    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
-    String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-fn assert_gone(home: &Path) {
-    assert_eq!(containers_of(home), Vec::<String>::new(), "of {}", home.display());
-    assert!(!home.exists(), "{} is left", home.display());
+    RedisTopology::start(options).await.unwrap()
 }
 
 async fn set(node: &RedisNode, key: u32) {

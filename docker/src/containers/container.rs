@@ -124,11 +124,8 @@ impl Reach {
     /// Tells its program. That this has ended is [`io::ErrorKind::NotFound`].
     pub(crate) async fn tell(&self, what: Tell) -> io::Result<()> {
         let told = match what {
-            Tell::Stop(signal) => {
-                // An error says that it is not frozen.
-                let _ = self.docker.unpause_container(&self.id).await;
-                self.signal(signal).await
-            }
+            // The engine thaws what it tells to end.
+            Tell::Stop(signal) => self.signal(signal).await,
             Tell::Kill => self.signal(Signal::SIGKILL).await,
             Tell::Freeze => self.docker.pause_container(&self.id).await,
             Tell::Thaw => self.docker.unpause_container(&self.id).await,

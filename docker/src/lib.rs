@@ -14,6 +14,7 @@
 //! | Redis Cluster: shards of a primary and replicas | [`RedisClusterTopology`], its nodes [`RedisNode`] |
 //! | a Kafka cluster in KRaft mode | [`KafkaTopology`], its nodes [`KafkaNode`] |
 //! | replica set | [`MongoTopology`], its members [`MongoNode`] |
+//! | what runs the servers | [`Provider`] |
 //! | lag, partitions, half-open and reset connections | [`Proxy`] |
 //! | what can go wrong | [`TopologyError`] |
 //!

@@ -54,8 +54,8 @@ impl<S> Node<S> {
         self.server.log()
     }
 
-    /// Freezes the server and all its processes (SIGSTOP): connections are accepted by the kernel,
-    /// but nothing is answered.
+    /// Freezes the server and all its processes (SIGSTOP; a container with the engine's means):
+    /// connections are accepted by the kernel, but nothing is answered.
     ///
     /// # Errors
     ///

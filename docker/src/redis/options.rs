@@ -25,7 +25,8 @@ impl RedisOptions {
         self
     }
 
-    /// What runs the servers.
+    /// What runs the servers: processes, unless told otherwise. Containers need a Docker engine;
+    /// without one, starting the topology fails, and the error says what to do.
     #[must_use]
     pub fn provider(mut self, provider: Provider) -> Self {
         self.provider = provider;

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod choices;
+#[cfg(all(feature = "kafka", feature = "redis"))]
+mod gate;
 mod given;
 mod post_notification;
 
@@ -10,6 +12,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::choices::{Mode, StoreKind, Variant};
+#[cfg(all(feature = "kafka", feature = "redis"))]
+pub(crate) use self::gate::{Gate, GateWorker};
 pub(crate) use self::given::{Given, Pair};
 pub(crate) use self::post_notification::{Cell, PostNotification};
 use crate::{Failure, waiters};
@@ -44,6 +48,13 @@ pub enum Workload {
     Overhead(Overhead),
     /// What thousands of barriers that wait at one replica cost, next to polling.
     Waiters(Waiters),
+    /// What the causal delivery gate of Kafka consumers keeps, and what it costs.
+    #[cfg(all(feature = "kafka", feature = "redis"))]
+    Gate(Gate),
+    /// One of the processes of that.
+    #[cfg(all(feature = "kafka", feature = "redis"))]
+    #[command(hide = true)]
+    GateWorker(GateWorker),
 }
 
 /// What the shims cost: the same operations with the bare driver and through the shim, in turn, on
@@ -122,6 +133,10 @@ pub async fn run(workload: Workload) -> Result<(), Failure> {
     match workload {
         Workload::PostNotification(settings) => crate::post_notification::run(&settings).await,
         Workload::Waiters(settings) => waiters::run(&settings).await,
+        #[cfg(all(feature = "kafka", feature = "redis"))]
+        Workload::Gate(settings) => crate::gate::run(&settings).await,
+        #[cfg(all(feature = "kafka", feature = "redis"))]
+        Workload::GateWorker(settings) => crate::gate::work(&settings).await,
         #[cfg(any(feature = "redis", feature = "postgres"))]
         Workload::Overhead(settings) => crate::overhead::run(&settings).await,
         #[cfg(not(any(feature = "redis", feature = "postgres")))]

@@ -21,9 +21,9 @@ use crate::cli::{Given, StoreKind};
 pub(crate) use post::{Post, Reference, State};
 
 /// The name of the store of posts, in every service.
-const POSTS: &str = "posts";
+pub(crate) const POSTS: &str = "posts";
 /// The reader's replica.
-const EU: &str = "eu";
+pub(crate) const EU: &str = "eu";
 
 /// How a store is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -170,3 +170,19 @@ async fn a_dropped_recv_loses_nothing() {
     handled.sort();
     assert_eq!(handled, (0..200).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_told_when_another_handler_is_done() {
+    let doorway = Doorway::open(1).await;
+    doorway.notice(0, "alice", "a1").await;
+    doorway.notice(0, "alice", "a2").await;
+    // Nothing else wakes it.
+    let gate = doorway.gate().commit_every(doorway::LIMIT * 10).build().unwrap();
+    let first = next(&gate).await.into_owned();
+    let handler = async {
+        tokio::time::sleep(doorway::SILENCE).await;
+        first.done();
+    };
+    let (second, ()) = futures_util::future::join(next(&gate), handler).await;
+    assert_eq!(value(&second), "a2");
+}

@@ -35,6 +35,21 @@ async fn it_is_delivered_and_marked_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_waited_for_its_turn_only_is_not_late() {
+    let doorway = Doorway::open(1).await;
+    doorway.post(0, "alice", "a1").await;
+    doorway.post(0, "alice", "a2").await;
+    let gate = doorway.gate().deadline(SOON).on_late(OnLate::Deliver).build().unwrap();
+    let first = next(&gate).await;
+    until_parked(&gate, 1).await;
+    // Its deadline passes, and what was known of the replica is forgotten.
+    tokio::time::sleep(SOON * 3).await;
+    first.done();
+    let second = next(&gate).await;
+    assert!(value(&second) == "a2" && !second.is_stale(), "{:?}", second.missing());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_fails_and_stays_the_first_of_its_key() {
     let doorway = stuck().await;
     let gate = doorway.gate().deadline(SOON).build().unwrap();

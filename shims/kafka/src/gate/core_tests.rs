@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { parked: 6, window: 20 };
+const LIMITS: Limits = Limits { parked: 6, window: 10 };
 
 const KEYS: usize = 4;
 
@@ -328,21 +328,35 @@ fn a_log_that_was_cut_is_handled_as_it_is_now() {
         [10, 11, 12].map(|at| core.arrive("posts", 0, at, LaneId(at as u64)).unwrap().0);
     core.park(kept, "kept");
     core.park(parked, "cut off");
+    let (behind, _) = core.arrive("posts", 0, 13, LaneId(10)).unwrap();
+    core.park(behind, "cut off behind the one that is kept");
     // 11 and 12 were lost, others come in their place.
     let (again, turn) = core.arrive("posts", 0, 11, LaneId(11)).unwrap();
     assert_eq!(turn, Turn::Behind, "the one that was lost is still being handled");
     core.park(again, "again");
     assert_eq!(core.waiting(parked), None);
     assert_eq!(core.waiting(kept), Some(&"kept"));
+    assert_eq!(core.parked(), 2);
     core.give_back(out, "cut off, too");
     let next = core.unchecked().unwrap();
     assert_eq!(core.waiting(next), Some(&"again"));
     core.release(kept, |_| ());
     core.next().unwrap();
     core.done(kept);
+    assert!(core.unchecked().is_none(), "nothing is left behind it");
     assert_eq!(core.uncommitted()[0].offset, 11);
     core.release(next, |_| ());
     core.next().unwrap();
     core.done(next);
     assert_eq!(core.uncommitted()[0].offset, 12);
+}
+
+#[test]
+fn an_assignment_replaces_the_one_before() {
+    let mut core = core();
+    let (old, _) = core.arrive("posts", 0, 10, LaneId(1)).unwrap();
+    core.assign("posts", 0);
+    assert_eq!(core.partitions.len(), 1);
+    core.done(old);
+    assert!(core.uncommitted().is_empty());
 }

@@ -8,8 +8,8 @@ use antipode_lineage::{Epoch, Position};
 
 use crate::replication::{Replication, Role};
 
-/// The most histories remembered: one a failover.
-const KEPT: usize = 16;
+/// The most histories remembered: one a failover, of any shard of a cluster.
+const KEPT: usize = 256;
 
 /// Where each history that this process saw a primary in left the one before.
 ///
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded_and_ends() {
         let histories = Histories::default();
-        for at in 1..100 {
+        for at in 1..KEPT as u64 + 100 {
             histories.frontier(&info("master", at + 1, at, 10, 20));
         }
         assert_eq!(histories.known.lock().unwrap().len(), KEPT);

@@ -7,7 +7,7 @@ use antipode_barrier::Registry;
 use antipode_docker::Member;
 use antipode_lineage::{LineageScope, WriteId};
 use antipode_redis::RedisClusterStore;
-use antipode_redis::redis::{AsyncCommands, pipe};
+use antipode_redis::redis::{AsyncCommands, Script, pipe};
 use clustered::{Clustered, KEYS, PATIENCE, SLOT, barrier, glance, peek};
 
 const KEY: &str = KEYS[0];
@@ -123,6 +123,39 @@ async fn what_a_replica_does_not_have_is_asked_for_at_its_primary() {
     assert_eq!(reads.get::<_, Option<String>>("nothing").await.unwrap(), None);
     // Lineages of several shards meet in one request.
     assert_eq!(scope.lineage().writes().len(), 3);
+}
+
+#[tokio::test]
+async fn reads_are_the_replicas_and_all_else_is_the_primarys() {
+    let stage = Clustered::start(1).await;
+    let registry = stage.registry().await;
+    barrier(&registry, stage.write(KEY, "old").await).await.unwrap();
+    stage.topology.link(0, Member::Replica(0)).hang();
+    let _ = stage.write(KEY, "new").await;
+    let scope = LineageScope::new();
+    let mut reads = stage.store.read_connection_within(&scope).await.unwrap();
+    let old = Some("old".to_owned());
+    assert_eq!(reads.get::<_, Option<String>>(KEY).await.unwrap(), old);
+    let both: (Option<String>, u64) = pipe().get(KEY).strlen(KEY).query_async(&mut reads).await.unwrap();
+    assert_eq!(both, (old.clone(), 3));
+
+    // Outside of any lineage, too.
+    let mut bare = stage.store.read_connection().await.unwrap();
+    assert_eq!(bare.get::<_, Option<String>>(KEY).await.unwrap(), old);
+    let mut transaction = pipe();
+    transaction.atomic().get(KEY).strlen(KEY);
+    for connection in [&mut reads, &mut bare] {
+        let both: (String, u64) = transaction.query_async(connection).await.unwrap();
+        assert_eq!(both, ("new".to_owned(), 3), "a transaction");
+    }
+    let script = Script::new("return redis.call('APPEND', KEYS[1], 'er')");
+    let length: u64 = script.key(KEY).invoke_async(&mut reads).await.unwrap();
+    assert_eq!(length, 5, "a script may write");
+    let () = reads.append(KEY, "!").await.unwrap();
+    assert_eq!(peek(stage.topology.primary(0), KEY).await.as_deref(), Some("newer!"));
+    stage.topology.link(0, Member::Replica(0)).heal();
+    scope.run(async { registry.barrier().await.unwrap() }).await;
+    assert_eq!(reads.get::<_, Option<String>>(KEY).await.unwrap().as_deref(), Some("newer!"));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Slots that move to another shard: before a barrier, while it waits, and while they are read.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod clustered;
 
@@ -7,7 +7,7 @@ use antipode_barrier::Registry;
 use antipode_docker::Member;
 use antipode_lineage::{LineageScope, WriteId};
 use antipode_redis::RedisClusterStore;
-use antipode_redis::redis::{AsyncCommands, Script, pipe};
+use antipode_redis::redis::{AsyncCommands, RedisResult, Script, pipe};
 use clustered::{Clustered, KEYS, PATIENCE, SLOT, barrier, glance, peek};
 
 const KEY: &str = KEYS[0];
@@ -21,6 +21,13 @@ async fn read_behind(registry: &Registry, store: &RedisClusterStore, write: Writ
         store.read_connection().await.unwrap().get(KEY).await.unwrap()
     };
     scope.run(read).await
+}
+
+/// A write, again if the shim gave it up because its slot was on the move for too long: it was refused.
+async fn repeated(mut write: impl AsyncFnMut() -> RedisResult<()>) {
+    while let Err(error) = write().await {
+        assert_eq!(error.code(), Some("TRYAGAIN"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -174,9 +181,9 @@ async fn writes_go_on_while_their_slot_moves_and_are_placed_where_they_went() {
         let mut log = String::new();
         loop {
             let key = format!("{{{KEY}}}:{count}");
-            let () = posts.set(&key, count).await.unwrap();
+            repeated(async || posts.set(&key, count).await).await;
             let piece = format!("{count},");
-            let () = pipe().append(KEY, &piece).query_async(&mut posts).await.unwrap();
+            repeated(async || posts.append(KEY, &piece).await).await;
             log += &piece;
             count += 1;
             if tokio::time::timeout(std::time::Duration::from_millis(1), done.notified()).await.is_ok() {
@@ -222,4 +229,17 @@ async fn a_transaction_finds_the_new_owner() {
     assert_eq!((length, value.as_str()), (2, "12"));
     scope.run(async { registry.barrier().await.unwrap() }).await;
     assert_eq!(peek(stage.topology.replica(1, 0), KEY).await.as_deref(), Some("12"));
+}
+
+#[tokio::test]
+async fn a_slot_that_stays_on_the_move_refuses_new_keys_and_keeps_nobody_waiting() {
+    let stage = Clustered::start(1).await;
+    let (old, new) = (stage.topology.primary(0), stage.topology.primary(1));
+    stage.topology.open_slots(SLOT..=SLOT, old, new).await.unwrap();
+    let scope = LineageScope::new();
+    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+    let set = tokio::time::timeout(PATIENCE, posts.set::<_, _, ()>(KEY, "1")).await;
+    let error = set.expect("refused in the end").unwrap_err();
+    assert_eq!(error.code(), Some("TRYAGAIN"), "{error}");
+    assert!(scope.lineage().is_empty(), "nothing was written");
 }

@@ -11,6 +11,9 @@ use crate::{
     wait,
 };
 
+/// How often another bus port is tried when a chosen one was taken meanwhile.
+const PORTS: usize = 10;
+
 /// How many slots a cluster has.
 const SLOTS: u32 = 16_384;
 
@@ -145,15 +148,26 @@ impl RedisClusterTopology {
         options: &RedisClusterOptions,
         announced: u16,
     ) -> Result<Server, TopologyError> {
-        let bus = free_port().map_err(TopologyError::system(label, "find a free port"))?.to_string();
-        let own = [
-            ("cluster-port", bus.clone()),
-            ("cluster-announce-bus-port", bus),
-            ("cluster-announce-ip", "127.0.0.1".to_owned()),
-            ("cluster-announce-port", announced.to_string()),
-            ("cluster-config-file", "nodes.conf".to_owned()),
-        ];
-        setup.launch(label, &options.node, &own).await
+        let mut tried = 1;
+        loop {
+            let bus = free_port().map_err(TopologyError::system(label, "find a free port"))?.to_string();
+            let own = [
+                ("cluster-port", bus.clone()),
+                ("cluster-announce-bus-port", bus),
+                ("cluster-announce-ip", "127.0.0.1".to_owned()),
+                ("cluster-announce-port", announced.to_string()),
+                ("cluster-config-file", "nodes.conf".to_owned()),
+            ];
+            match setup.launch(label, &options.node, &own).await {
+                // Someone else took it meanwhile.
+                Err(TopologyError::Exited { log, .. })
+                    if tried < PORTS && log.contains("Address already in use") =>
+                {
+                    tried += 1;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Makes one cluster of the nodes.

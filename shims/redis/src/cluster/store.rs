@@ -22,6 +22,13 @@ use crate::shared::Shared;
 use crate::shim::RedisShim;
 use crate::store::{PRIMARY, RedisStore, parse};
 
+/// How often the driver repeats a request that a server puts off, because its slot is on the move or
+/// has no primary, and how long it waits in between, in ms: some three seconds in all. By default it
+/// goes on for many minutes.
+const RETRIES: u32 = 16;
+const MIN_WAIT: u64 = 10;
+const MAX_WAIT: u64 = 400;
+
 /// A Redis Cluster with the replicas that this process reads from. Register it for barriers; its
 /// shims carry lineage. A clone shares everything.
 ///
@@ -41,7 +48,7 @@ use crate::store::{PRIMARY, RedisStore, parse};
 ///   register) after a rebalancing only when replicas have caught up.
 /// - Redis itself may lose what was just moved if the new owner fails over: that is not seen.
 /// - While a slot is on the move, Redis refuses commands on several keys that are not all on one side,
-///   which a key with its lineage is (`TRYAGAIN`). The driver repeats them for a while.
+///   which a key with its lineage is (`TRYAGAIN`). They are repeated for some three seconds.
 ///
 /// ```no_run
 /// use antipode_barrier::Registry;

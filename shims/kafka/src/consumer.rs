@@ -15,6 +15,9 @@ use crate::store::KafkaStore;
 /// Records taken from the driver's own `stream()` or partition queues do not count as
 /// [delivered](crate::Visible::Delivered); their lineage is
 /// [`KafkaStore::record_scope`](crate::KafkaStore::record_scope).
+///
+/// Dropping it blocks until the driver has left the group, as the driver's own does: call `unsubscribe()`
+/// first where that may take long.
 pub struct KafkaConsumer<C: ConsumerContext + 'static = DefaultConsumerContext> {
     store: KafkaStore,
     inner: StreamConsumer<C>,

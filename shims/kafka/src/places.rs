@@ -26,7 +26,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks, if one failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a look at a log tells the epoch of records that are read.
+/// How long a look at a log tells the epoch of records that are read. For so long after an unclean
+/// election, a record read from the new end of the log may be given the old epoch, and be called lost.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Finds out in which epoch a record was written. The driver tells its offset only.

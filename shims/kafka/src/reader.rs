@@ -11,6 +11,9 @@ use crate::error::Error;
 
 /// What "visible" means for a store's records. A record is visible at offset + 1: control records, such as
 /// the marks at the end of a transaction, take offsets of their own.
+///
+/// Nobody is handed those marks. While one is the last thing in a partition, a barrier on everything or on
+/// an unplaced write waits for the next record with `Delivered` and `Processed`, up to its deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Visible {

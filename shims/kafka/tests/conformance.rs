@@ -7,7 +7,7 @@
 //! Cutting, freezing or stopping a region acts on its consumer: it is the broker that answers probes. A
 //! region does not become the log, so there is no failover to one: what a partition loses with its leader
 //! is the matter of `the_log_is_cut_off.rs` and `the_topic_is_made_again.rs`.
-#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod region;
 

@@ -67,8 +67,10 @@ async fn a_broker_that_stands_still_costs_no_more_than_the_deadline() {
 async fn a_leader_that_stands_still_is_replaced() {
     let stage = Stage::with(KafkaOptions::default().brokers(3), 1, 3, &[]).await;
     let registry = registry(&stage.store).await;
-    let write = written(&stage.producer(), "hello").await;
-    barrier(&registry, write).await.unwrap();
+    let producer = stage.producer();
+    barrier(&registry, written(&producer, "hello").await).await.unwrap();
+    // Not seen by any barrier yet.
+    let write = written(&producer, "hello again").await;
     let leader = stage.topology.leader(TOPIC, 0).await.unwrap().unwrap();
     stage.topology.broker(leader).pause().await.unwrap();
     barrier(&registry, write).await.unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use antipode_barrier::BoxFuture;
-use antipode_lineage::{Lineage, Position, Shard, WriteId};
+use antipode_lineage::{Lineage, Position, Shard, StoreName, WriteId};
 use futures_util::stream::{Stream, StreamExt};
 use mongodb::bson::deserialize_from_slice;
 use mongodb::bson::raw::{CString, RawBsonRef, RawDocument, RawDocumentBuf};
@@ -148,22 +148,9 @@ impl<T: DeserializeOwned> MongoChangeStream<T> {
 
     fn event(&self, event: &RawDocument) -> Result<MongoEvent<T>> {
         let mut lineage = writers(event);
-        lineage.add(self.place(event));
+        lineage.add(place(self.server.store, self.sample, event));
         let event = deserialize_from_slice(plain(event, self.documents)?.as_bytes())?;
         Ok(MongoEvent { event, lineage })
-    }
-
-    /// The place of the change. Its term is not told; but a majority has it, so it is in the history of
-    /// any later term.
-    fn place(&self, event: &RawDocument) -> WriteId {
-        let store = self.server.store;
-        let placed = self.sample.filter(|sample| covers(sample, event)).zip(time(event));
-        match placed {
-            Some((sample, position)) => {
-                WriteId { store, shard: Shard::ONLY, epoch: sample.epoch(), position }
-            }
-            None => WriteId::unplaced(store),
-        }
     }
 }
 
@@ -179,6 +166,15 @@ impl<T: DeserializeOwned> Stream for MongoChangeStream<T> {
             }
         }
         this.poll_pending(cx)
+    }
+}
+
+/// The place of the change. Its term is not told; but a majority has it, so it is in the history of any
+/// term that the server is in at or after the change.
+fn place(store: StoreName, sample: Option<Sample>, event: &RawDocument) -> WriteId {
+    match sample.filter(|sample| covers(sample, event)).zip(time(event)) {
+        Some((sample, position)) => WriteId { store, shard: Shard::ONLY, epoch: sample.epoch(), position },
+        None => WriteId::unplaced(store),
     }
 }
 
@@ -257,10 +253,11 @@ impl<T> fmt::Debug for MongoChangeStream<T> {
 
 #[cfg(test)]
 mod tests {
-    use antipode_lineage::StoreName;
-    use mongodb::bson::rawdoc;
+    use antipode_lineage::Epoch;
+    use mongodb::bson::{Timestamp, rawdoc};
 
     use super::*;
+    use crate::position::OpTime;
 
     const POSITION: &str = "ffffffffffffffff";
 
@@ -313,5 +310,29 @@ mod tests {
                 "updateDescription": description,
             }
         );
+    }
+
+    #[test]
+    fn a_change_is_placed_by_a_look_at_the_server_that_came_after_it() {
+        let store = StoreName::parse("posts").unwrap();
+        let at = Timestamp { time: 7, increment: 2 };
+        let sample = |position| Sample { set: 5, applied: OpTime { term: 3, position }, committed: None };
+        let event = rawdoc! { "clusterTime": at };
+        let placed = WriteId {
+            store,
+            shard: Shard::ONLY,
+            epoch: Epoch { history: 5, term: 3 },
+            position: position(at),
+        };
+        for (looked, expected) in [
+            (Some(sample(position(at))), placed),
+            (Some(sample(Position(u64::MAX - 1))), placed),
+            // An election may have come between.
+            (Some(sample(Position(position(at).0 - 1))), WriteId::unplaced(store)),
+            (None, WriteId::unplaced(store)),
+        ] {
+            assert_eq!(place(store, looked, &event), expected);
+        }
+        assert!(place(store, Some(sample(position(at))), &rawdoc! {}).is_unplaced());
     }
 }

@@ -41,7 +41,7 @@ struct Seen {
 pub(crate) struct Sample {
     pub(crate) set: u64,
     pub(crate) applied: OpTime,
-    committed: Option<OpTime>,
+    pub(crate) committed: Option<OpTime>,
 }
 
 impl Sample {

@@ -8,9 +8,10 @@ mod set;
 use std::time::Duration;
 
 use antipode_lineage::{Lineage, LineageScope, StoreName, WriteId};
-use antipode_mongodb::MongoCollection;
+use antipode_mongodb::mongodb::Client;
 use antipode_mongodb::mongodb::bson::{Document, doc};
 use antipode_mongodb::mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
+use antipode_mongodb::{MongoCollection, MongoStore};
 use futures_util::TryStreamExt;
 
 async fn own(scope: &LineageScope) -> Vec<WriteId> {
@@ -181,5 +182,31 @@ async fn only_a_journaled_majority_makes_a_write_strong() {
         scope.run(insert.into_future()).await.unwrap();
         assert_eq!(scope.lineage().is_weak(), is_weak, "{id}");
         assert!(is_placed(&own(&scope).await), "{id}");
+    }
+}
+
+/// A server that gives up says nothing of how far it had come.
+#[tokio::test]
+async fn a_write_that_the_server_gave_up_may_have_happened() {
+    const HOST_UNREACHABLE: i32 = 6;
+    const INTERRUPTED_BY_AN_ELECTION: i32 = 11602;
+    const UNAUTHORIZED: i32 = 13;
+    let set = set::start(0).await;
+    let admin = set.store.inner().database("admin");
+    for (uri, code, may_have_happened) in [
+        (format!("{}&retryWrites=false", set.topology.url()), INTERRUPTED_BY_AN_ELECTION, true),
+        (set.topology.url().to_owned(), HOST_UNREACHABLE, true),
+        (set.topology.url().to_owned(), UNAUTHORIZED, false),
+    ] {
+        let client = Client::with_uri_str(uri).await.unwrap();
+        let store = MongoStore::builder("posts").primary(client).build().unwrap();
+        let posts = store.database("app").collection::<Document>("posts");
+        let fail = doc! { "failCommands": ["insert"], "errorCode": code };
+        let fail = doc! { "configureFailPoint": "failCommand", "mode": { "times": 2 }, "data": fail };
+        admin.run_command(fail).await.unwrap();
+        let scope = LineageScope::new();
+        scope.run(posts.insert_one(doc! { "a": 1 }).into_future()).await.unwrap_err();
+        assert_eq!(is_unplaced(&own(&scope).await), may_have_happened, "{code}");
+        admin.run_command(doc! { "configureFailPoint": "failCommand", "mode": "off" }).await.unwrap();
     }
 }

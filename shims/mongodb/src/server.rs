@@ -95,8 +95,8 @@ impl Server {
         self.line.ask(async move { server.upgrade()?.sample().await.ok() }).await
     }
 
-    /// The only servers that reads of this server may go to, whatever the user prefers: another one
-    /// may lag behind what the barrier found here.
+    /// The only servers that its operations may go to, whatever the user prefers: another one may lag
+    /// behind what a barrier found here.
     pub(crate) fn criteria(&self) -> SelectionCriteria {
         self.reach.criteria()
     }

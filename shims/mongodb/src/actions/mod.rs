@@ -47,9 +47,7 @@ impl Target<'_> {
     /// The collection on this server.
     pub(crate) fn on(&self, server: &Server) -> Collection<RawDocumentBuf> {
         let database = server.client.database(self.database);
-        let mut options = self.options.clone();
-        options.selection_criteria = Some(server.criteria());
-        database.collection_with_options(self.primary.name(), options)
+        database.collection_with_options(self.primary.name(), self.options.clone())
     }
 }
 

@@ -253,8 +253,12 @@ impl RedisClusterStoreBuilder {
         let first = self.nodes.first().ok_or(Error::NoPrimary { store })?;
         let nodes = Arc::new(Nodes::new(store, primary, first.clone()));
         let infos = self.nodes.iter().map(|node| node.get_connection_info().clone());
-        let client =
-            ClusterClient::new(infos).map_err(|source| Error::Connect { store, replica: primary, source })?;
+        let client = ClusterClient::builder(infos)
+            .retries(RETRIES)
+            .min_retry_wait(MIN_WAIT)
+            .max_retry_wait(MAX_WAIT)
+            .build()
+            .map_err(|source| Error::Connect { store, replica: primary, source })?;
         let servers = |name: ReplicaName, clients: Vec<Client>| -> Vec<Arc<Server>> {
             let server = |client| Arc::new(Server::new(store, name, client, Arc::clone(&nodes.histories)));
             clients.into_iter().map(server).collect()

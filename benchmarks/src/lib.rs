@@ -17,7 +17,7 @@ mod error;
 mod gate;
 mod notifier;
 mod output;
-#[cfg(any(feature = "redis", feature = "postgres"))]
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb", feature = "kafka"))]
 mod overhead;
 mod post_notification;
 mod posts;

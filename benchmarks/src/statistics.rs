@@ -28,7 +28,7 @@ impl Durations {
         let _ = self.0.record(nanoseconds);
     }
 
-    #[cfg(any(feature = "redis", feature = "postgres"))]
+    #[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb", feature = "kafka"))]
     pub(crate) fn median(&self) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(0.5))
     }

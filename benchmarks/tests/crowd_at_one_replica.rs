@@ -22,6 +22,18 @@ fn in_postgres() {
     check(&crowd("postgres"), "postgres");
 }
 
+#[test]
+#[cfg(feature = "mongodb")]
+fn in_mongodb() {
+    check(&crowd("mongodb"), "mongodb");
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn at_a_late_group_of_kafka() {
+    check(&crowd("kafka"), "kafka");
+}
+
 fn crowd(store: &str) -> Value {
     let arguments = ["--store", store, "--points", "1,200", "--lag", "100ms", "--repeats", "1"];
     command::figures(&["run", "waiters"], &arguments)

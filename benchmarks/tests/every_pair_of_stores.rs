@@ -59,6 +59,17 @@ fn on_redis_and_postgres() {
 }
 
 #[test]
+#[cfg(all(feature = "mongodb", feature = "kafka"))]
+fn on_mongodb_with_its_change_stream_and_kafka() {
+    let cells = cells(&["--posts", "mongodb", "--notifier", "mongodb,kafka"]);
+    assert_eq!(cells.len(), 6);
+    for cell in cells.iter().filter(|cell| cell["notifier"] == "mongodb") {
+        assert_eq!(violations(cell, "causal-session"), 0, "{cell}");
+        assert!(cell["modes"]["barrier"]["wire_bytes"]["max"].as_u64().unwrap() > 0, "{cell}");
+    }
+}
+
+#[test]
 fn a_cell_that_breaks_the_promise_fails_the_matrix_and_is_named() {
     let matrix = ["run", "post-notification", "--matrix", "--posts", "memory", "--notifier", "memory"];
     let hasty = ["--variant", "update,insert", "--rounds", "5", "--deadline", "1ms"];

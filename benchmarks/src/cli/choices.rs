@@ -20,6 +20,8 @@ pub(crate) enum StoreKind {
 impl StoreKind {
     /// Those that keep posts.
     pub(crate) const POSTS: [Self; 4] = [Self::Memory, Self::Postgres, Self::Redis, Self::Mongodb];
+    /// Those with a driver that a shim wraps.
+    pub(crate) const DRIVERS: [Self; 4] = [Self::Postgres, Self::Redis, Self::Mongodb, Self::Kafka];
     /// Those that carry notifications.
     pub(crate) const NOTIFIERS: [Self; 5] =
         [Self::Memory, Self::Redis, Self::Postgres, Self::Mongodb, Self::Kafka];

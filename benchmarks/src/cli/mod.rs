@@ -63,10 +63,9 @@ pub enum Workload {
 /// Servers are started for the run.
 #[derive(Debug, Clone, Args)]
 pub struct Overhead {
-    /// Which stores' shims.
-    #[arg(long, value_name = "STORE,…", value_delimiter = ',', default_value = DRIVERS)]
-    #[arg(value_parser = driver)]
-    pub(crate) stores: Vec<StoreKind>,
+    /// Which stores' shims: postgres, redis, mongodb, kafka. [default: those that are built in]
+    #[arg(long, value_name = "STORE,…", value_delimiter = ',', value_parser = driver)]
+    stores: Vec<StoreKind>,
     /// How many pairs of operations for each figure.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rounds: u32,
@@ -82,7 +81,8 @@ pub struct Overhead {
 /// requests that poll the replica, as the paper's published artifact does.
 #[derive(Debug, Clone, Args)]
 pub struct Waiters {
-    /// At whose replica.
+    /// At whose replica. Kafka has a consumer group instead, which commits late: barriers wait until it
+    /// has processed a record.
     #[arg(long, value_name = "STORE", default_value = "memory")]
     pub(crate) store: StoreKind,
     /// How many wait at once.
@@ -103,13 +103,29 @@ pub struct Waiters {
 /// What is run without arguments.
 const DEFAULT: [&str; 5] = ["antipode", "run", "post-notification", "--modes", "off,barrier"];
 
-/// The stores that have a driver to compare with.
-const DRIVERS: &str = "redis,postgres";
-
 fn driver(name: &str) -> Result<StoreKind, String> {
     match StoreKind::from_str(name, false)? {
-        StoreKind::Memory => Err(format!("the embedded store has no driver to compare with: {DRIVERS} have")),
+        StoreKind::Memory => {
+            Err("the embedded store has no driver to compare with: the others have".to_owned())
+        }
         kind => Ok(kind),
+    }
+}
+
+impl Overhead {
+    /// The stores that are asked for, each once, in their order.
+    ///
+    /// # Errors
+    /// [`Failure::NotBuilt`].
+    pub(crate) fn stores(&self) -> Result<Vec<StoreKind>, Failure> {
+        let mut stores = self.stores.clone();
+        if stores.is_empty() {
+            stores.extend(StoreKind::DRIVERS.into_iter().filter(|store| store.must_be_built().is_ok()));
+        }
+        stores.sort_unstable();
+        stores.dedup();
+        stores.iter().try_for_each(|store| store.must_be_built())?;
+        Ok(stores)
     }
 }
 
@@ -137,12 +153,12 @@ pub async fn run(workload: Workload) -> Result<(), Failure> {
         Workload::Gate(settings) => crate::gate::run(&settings).await,
         #[cfg(all(feature = "kafka", feature = "redis"))]
         Workload::GateWorker(settings) => crate::gate::work(&settings).await,
-        #[cfg(any(feature = "redis", feature = "postgres"))]
+        #[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb", feature = "kafka"))]
         Workload::Overhead(settings) => crate::overhead::run(&settings).await,
-        #[cfg(not(any(feature = "redis", feature = "postgres")))]
+        #[cfg(not(any(feature = "redis", feature = "postgres", feature = "mongodb", feature = "kafka")))]
         Workload::Overhead(settings) => {
-            let store = settings.stores.first().copied().unwrap_or(StoreKind::Redis);
-            Err(store.not_built())
+            settings.stores()?;
+            Err(StoreKind::Redis.not_built())
         }
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use super::{Channel, Notification, Notifier, Subscription};
 use crate::Failure;
 use crate::posts::Reference;
-use crate::servers::kafka::{KafkaServers, LIMIT, failed, version};
+use crate::servers::kafka::{KafkaServers, LIMIT, consuming, failed, producing, version};
 
 const TOPIC: &str = "antipode-benchmark-notifications";
 
@@ -31,8 +31,8 @@ impl KafkaNotifier {
             store.on_missing(OnMissing::Error).build().map_err(failed("be opened"))
         };
         let (writer, reader) = (store()?, store()?);
-        let shim = writer.producer(&servers.producing()).map_err(failed("be written to"))?;
-        let raw = servers.producing().create().map_err(failed("be written to"))?;
+        let shim = writer.producer(&producing(&servers.bootstrap)).map_err(failed("be written to"))?;
+        let raw = producing(&servers.bootstrap).create().map_err(failed("be written to"))?;
         Ok(Self { reader, raw, shim, servers })
     }
 }
@@ -62,7 +62,7 @@ impl Notifier for KafkaNotifier {
 
     fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
         Box::pin(async move {
-            let config = self.servers.consuming();
+            let config = consuming(&self.servers.bootstrap);
             let consumer = if channel.carries_lineage() {
                 AnyConsumer::Shim(self.reader.consumer(&config).map_err(failed("subscribe"))?)
             } else {

@@ -7,6 +7,10 @@
 //! the measured time; so the driver's half of the pairs does not pay for it.
 
 mod figures;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod pairs;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -31,9 +35,7 @@ const ROUND_TRIPS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(1)];
 /// # Errors
 /// [`Failure`] if a store fails.
 pub(crate) async fn run(settings: &Overhead) -> Result<(), Failure> {
-    let mut kinds = settings.stores.clone();
-    kinds.sort();
-    kinds.dedup();
+    let kinds = settings.stores()?;
     let progress = output::progress("overhead", 0);
     let mut stores = BTreeMap::new();
     for kind in kinds {
@@ -56,6 +58,10 @@ async fn measure(
         StoreKind::Redis => redis::measure(settings, progress).await,
         #[cfg(feature = "postgres")]
         StoreKind::Postgres => postgres::measure(settings, progress).await,
+        #[cfg(feature = "mongodb")]
+        StoreKind::Mongodb => mongodb::measure(settings, progress).await,
+        #[cfg(feature = "kafka")]
+        StoreKind::Kafka => kafka::measure(settings, progress).await,
         // Also the embedded store, which has no driver; the command line does not offer it.
         missing => Err(missing.not_built()),
     }

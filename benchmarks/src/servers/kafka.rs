@@ -13,6 +13,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::Failure;
 
+/// The group of the run's consumers.
+pub(crate) const GROUP: &str = "antipode-benchmark";
 /// How long an answer may take: generous, for the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
@@ -42,28 +44,12 @@ impl KafkaServers {
 
     /// How clients reach it.
     pub(crate) fn config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
-        config
-    }
-
-    /// How records are sent: at once, and acknowledged by all replicas.
-    pub(crate) fn producing(&self) -> ClientConfig {
-        let mut config = self.config();
-        config.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0");
-        config
-    }
-
-    /// How records are received. The group is only for the driver: partitions are assigned by hand.
-    pub(crate) fn consuming(&self) -> ClientConfig {
-        let mut config = self.config();
-        config.set("group.id", "antipode-benchmark").set("enable.auto.commit", "false");
-        config
+        reached(&self.bootstrap)
     }
 
     /// Makes a consumer get what is sent to the topic from now on.
     pub(crate) async fn from_now_on(&self, consumer: &StreamConsumer) -> Result<(), Failure> {
-        let (config, topic) = (self.consuming(), self.topic);
+        let (config, topic) = (consuming(&self.bootstrap), self.topic);
         let end = tokio::task::spawn_blocking(move || {
             let asking: StreamConsumer = config.create()?;
             asking.fetch_watermarks(topic, 0, LIMIT).map(|(_, end)| end)
@@ -102,6 +88,26 @@ impl KafkaServers {
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>, Failure> {
         self.config().create().map_err(failed("be reached"))
     }
+}
+
+fn reached(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    config
+}
+
+/// How records are sent: at once, and acknowledged by all replicas.
+pub(crate) fn producing(bootstrap: &str) -> ClientConfig {
+    let mut config = reached(bootstrap);
+    config.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0");
+    config
+}
+
+/// How records are received. The group is only for the driver: partitions are assigned by hand.
+pub(crate) fn consuming(bootstrap: &str) -> ClientConfig {
+    let mut config = reached(bootstrap);
+    config.set("group.id", GROUP).set("enable.auto.commit", "false");
+    config
 }
 
 /// The version of the driver's C library: a broker does not tell its own.

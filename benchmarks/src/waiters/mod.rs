@@ -5,6 +5,8 @@
 
 mod barriers;
 mod figures;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod polls;
 mod table;
 
@@ -16,7 +18,7 @@ use antipode::barrier::Registry;
 use indicatif::ProgressBar;
 
 use self::figures::{Figures, Measured, Point};
-use crate::cli::{Given, Waiters};
+use crate::cli::{Given, StoreKind, Waiters};
 use crate::posts::{Post, Posts};
 use crate::{Failure, output, posts};
 
@@ -37,7 +39,7 @@ pub(crate) struct Stage {
 pub(crate) async fn run(settings: &Waiters) -> Result<(), Failure> {
     let steps = settings.points.len() as u64 * u64::from(settings.repeats);
     let progress = output::progress("starting the store", steps);
-    let posts = posts::open(settings.store, &Given::default(), 1).await?;
+    let posts = open(settings.store).await?;
     let registry = Registry::builder().store_arc(posts.reader()).deadline(DEADLINE).build().await?;
     let stage = Arc::new(Stage { posts, registry, written: AtomicU32::new(0) });
     // Every way of access is used once before it is measured.
@@ -52,6 +54,14 @@ pub(crate) async fn run(settings: &Waiters) -> Result<(), Failure> {
     let figures = Figures::new(settings, stage.posts.version(), points);
     print!("{}", table::render(&figures));
     output::write_json(settings.json.as_deref(), &figures)
+}
+
+async fn open(store: StoreKind) -> Result<Arc<dyn Posts>, Failure> {
+    match store {
+        #[cfg(feature = "kafka")]
+        StoreKind::Kafka => Ok(Arc::new(kafka::LateGroup::open().await?)),
+        store => posts::open(store, &Given::default(), 1).await,
+    }
 }
 
 impl Stage {

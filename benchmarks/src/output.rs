@@ -46,8 +46,8 @@ pub(crate) fn quantiles(quantiles: Quantiles) -> String {
 
 /// A share in percent, as precise as it needs.
 pub(crate) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent.fract().abs() < 0.05 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    let percent = (share * 1e3).round() / 10.0;
+    if percent.fract() == 0.0 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
 }
 
 /// The 95 % interval of a rate: one bound says it all for none and for all.

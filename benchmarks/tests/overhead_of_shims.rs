@@ -14,7 +14,7 @@ fn every_form_at_every_distance() {
 #[test]
 #[cfg(all(feature = "mongodb", feature = "kafka"))]
 fn also_of_mongodb_at_equal_write_concerns_and_of_kafka() {
-    compared(&[("mongodb", 2, 6), ("kafka", 1, 2)]);
+    compared(&[("mongodb", 2, 6), ("kafka", 2, 2)]);
 }
 
 /// How many forms of reads and of writes each store has.

@@ -38,9 +38,10 @@ pub struct PostNotification {
     /// How many rounds in each mode. The modes take turns.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rounds: u32,
-    /// How much later one round begins than the one before it, whether or not that has ended.
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
-    pub(crate) pace: Duration,
+    /// How much later one round begins than the one before it, whether or not that has ended. [default:
+    /// 10ms; in the matrix, where many servers share the machine, 20ms]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pace: Option<Duration>,
     /// Seed of the order of modes, the payloads and the embedded store.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
@@ -105,6 +106,11 @@ impl PostNotification {
             }
         }
         Ok(cells)
+    }
+
+    /// How much later one round begins than the one before it.
+    pub(crate) fn pace(&self) -> Duration {
+        self.pace.unwrap_or(Duration::from_millis(if self.matrix { 20 } else { 10 }))
     }
 
     fn chosen<T: Copy + Ord>(&self, name: &str, given: &[T], all: &[T]) -> Result<Vec<T>, Failure> {

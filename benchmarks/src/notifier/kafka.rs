@@ -68,7 +68,7 @@ impl Notifier for KafkaNotifier {
             } else {
                 AnyConsumer::Raw(config.create().map_err(failed("subscribe"))?)
             };
-            self.servers.from_now_on(consumer.inner()).await?;
+            self.servers.assign_from_now(consumer.inner()).await?;
             // A consumer begins to fetch when it has found the leader: the first round is not to wait for that.
             let first = format!("first of {channel}");
             let record = FutureRecord::<str, str>::to(TOPIC).key(&first);

@@ -8,7 +8,7 @@ use antipode_docker::{KafkaOptions, KafkaTopology};
 use indicatif::ProgressBar;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::ROUND_TRIPS;
 use super::figures::StoreFigures;
@@ -51,16 +51,16 @@ async fn measure_at(
     let store = KafkaStore::builder("events").topic(SHIM).config(&consuming).build();
     let store = store.map_err(failed("be opened"))?;
     let pairs = |form| Pairs { form, round_trip, rounds: settings.rounds, progress };
-    let raw: FutureProducer = producing.create().map_err(failed(WRITE))?;
-    let shim = store.producer(&producing).map_err(failed(WRITE))?;
+    let sending: FutureProducer = producing.create().map_err(failed(WRITE))?;
+    let shim_sending = store.producer(&producing).map_err(failed(WRITE))?;
     let payload = vec![b'x'; settings.payload];
     let raw_send = async |_| {
         let record = FutureRecord::<str, [u8]>::to(RAW).payload(&payload);
-        raw.send(record, LIMIT).await.map(drop).map_err(|(error, _)| failed(WRITE)(error))
+        sending.send(record, LIMIT).await.map(drop).map_err(|(error, _)| failed(WRITE)(error))
     };
     let shim_send = async |_| {
         let record = FutureRecord::<str, [u8]>::to(SHIM).payload(&payload);
-        shim.send(record, LIMIT).await.map(drop).map_err(failed(WRITE))
+        shim_sending.send(record, LIMIT).await.map(drop).map_err(failed(WRITE))
     };
     let handed_over = async |round| {
         shim_send(round).await?;
@@ -81,7 +81,7 @@ async fn measure_at(
         begin.and_then(|()| consumer.assign(&partition)).map_err(failed(READ))?;
     }
     // As many records as were sent above are there: the clients fetch them ahead.
-    let consumed = pairs("consume (fetched ahead), lineage read").measure(
+    let fetched = pairs("consume (fetched ahead), lineage read").measure(
         async |_| raw.recv().await.map(drop).map_err(failed(READ)),
         async |_| {
             let record = shim.recv().await.map_err(failed(READ))?;
@@ -89,6 +89,27 @@ async fn measure_at(
             Ok(())
         },
     );
-    figures.read.push(consumed.await?);
+    figures.read.push(fetched.await?);
+    // First, each gets through what is left of the records from above.
+    let through = pairs("produce and consume, lineage read").measure(
+        async |_| {
+            let record = FutureRecord::<str, [u8]>::to(RAW).payload(&payload);
+            let delivery = sending.send(record, LIMIT).await.map_err(|(error, _)| failed(WRITE)(error))?;
+            while raw.recv().await.map_err(failed(READ))?.offset() < delivery.offset {}
+            Ok(())
+        },
+        async |_| {
+            let record = FutureRecord::<str, [u8]>::to(SHIM).payload(&payload);
+            let delivery = shim_sending.send(record, LIMIT).await.map_err(failed(WRITE))?;
+            loop {
+                let record = shim.recv().await.map_err(failed(READ))?;
+                if record.offset() >= delivery.offset {
+                    std::hint::black_box(record.lineage());
+                    return Ok(());
+                }
+            }
+        },
+    );
+    figures.read.push(through.await?);
     Ok(())
 }

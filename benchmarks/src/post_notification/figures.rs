@@ -117,7 +117,7 @@ impl Figures {
             rounds: settings.rounds,
             seed: settings.seed,
             payload_bytes: settings.payload,
-            pace_ms: rounded(settings.pace.as_secs_f64() * 1e3),
+            pace_ms: rounded(settings.pace().as_secs_f64() * 1e3),
             versions,
             modes,
         }

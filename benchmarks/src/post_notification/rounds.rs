@@ -60,7 +60,7 @@ pub(crate) async fn run(stage: &Arc<Stage>, progress: &ProgressBar) -> Result<Ve
         let subscription = stage.notifier.subscribe(stage.channel(*mode)).await?;
         readers.spawn(read_all(Arc::clone(stage), *mode, subscription, progress.clone()));
     }
-    let limit = stage.settings.pace * total + stage.lag() + stage.settings.deadline + GRACE;
+    let limit = stage.settings.pace() * total + stage.lag() + stage.settings.deadline + GRACE;
     let both = try_join(write_all(stage), collect(readers));
     let late = Failure::TooLate { what: "the end of the rounds", seconds: limit.as_secs() };
     let ((), seen) = tokio::time::timeout(limit, both).await.map_err(|_| late)??;
@@ -70,7 +70,7 @@ pub(crate) async fn run(stage: &Arc<Stage>, progress: &ProgressBar) -> Result<Ve
 /// Begins every round when it is due.
 async fn write_all(stage: &Arc<Stage>) -> Result<(), Failure> {
     let mut rounds = JoinSet::new();
-    let mut due = tokio::time::interval(stage.settings.pace.max(Duration::from_micros(1)));
+    let mut due = tokio::time::interval(stage.settings.pace().max(Duration::from_micros(1)));
     for number in 0..stage.rounds.len() {
         due.tick().await;
         rounds.spawn(write(Arc::clone(stage), number));

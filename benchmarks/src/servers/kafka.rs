@@ -48,7 +48,7 @@ impl KafkaServers {
     }
 
     /// Makes a consumer get what is sent to the topic from now on.
-    pub(crate) async fn from_now_on(&self, consumer: &StreamConsumer) -> Result<(), Failure> {
+    pub(crate) async fn assign_from_now(&self, consumer: &StreamConsumer) -> Result<(), Failure> {
         let (config, topic) = (consuming(&self.bootstrap), self.topic);
         let end = tokio::task::spawn_blocking(move || {
             let asking: StreamConsumer = config.create()?;

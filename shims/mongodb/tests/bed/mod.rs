@@ -2,7 +2,7 @@
 //!
 //! Its writes are acknowledged by the primary alone (`w: 1`): with a majority, as is the default, a
 //! write is not acknowledged while both replicas are cut off, and no failover loses it. What a majority
-//! changes is in `a_write_outlives_the_election.rs`.
+//! changes is in `lost_in_rollback.rs`.
 #![allow(clippy::expect_used)] // Helpers of tests.
 
 use std::sync::Arc;

@@ -109,3 +109,53 @@ fn place(
         (Acknowledged::ByFewer, _) => fallback,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use antipode_lineage::{Position, StoreName};
+
+    use super::*;
+    use crate::position::{OpTime, timestamp};
+
+    const SET: u64 = 7;
+
+    fn epoch(term: u64) -> Epoch {
+        Epoch { history: SET, term }
+    }
+
+    /// A write at 100, that the server was asked after in this term and at this place.
+    fn placed(before: Option<u64>, acknowledged: Acknowledged, term: u64, at: u64) -> WriteId {
+        let before = before.map(epoch);
+        let store = StoreName::parse("posts").unwrap();
+        let fallback = WriteId::unplaced_in(store, Shard::ONLY, before.unwrap_or(Epoch::UNKNOWN));
+        let after = Sample::at(SET, OpTime { term, position: Position(at) });
+        place(fallback, before, Some(timestamp(Position(100))), acknowledged, after)
+    }
+
+    #[test]
+    fn a_write_between_two_looks_in_one_term_is_in_that_term() {
+        for acknowledged in [Acknowledged::ByMajority, Acknowledged::ByFewer] {
+            let write = placed(Some(1), acknowledged, 1, 150);
+            assert_eq!((write.epoch, write.position), (epoch(1), Position(100)));
+        }
+    }
+
+    #[test]
+    fn after_an_election_only_what_a_majority_has_is_placed() {
+        for before in [Some(1), None] {
+            let write = placed(before, Acknowledged::ByMajority, 2, 150);
+            assert_eq!((write.epoch, write.position), (epoch(2), Position(150)));
+            let write = placed(before, Acknowledged::ByFewer, 2, 150);
+            assert!(write.is_unplaced(), "another write of term 2 may stand at 100: {write}");
+            assert_eq!(write.epoch, before.map_or(Epoch::UNKNOWN, epoch));
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_behind_the_write_places_nothing() {
+        for acknowledged in [Acknowledged::ByMajority, Acknowledged::ByFewer] {
+            assert!(placed(Some(1), acknowledged, 1, 99).is_unplaced());
+            assert!(placed(Some(1), acknowledged, 2, 99).is_unplaced());
+        }
+    }
+}

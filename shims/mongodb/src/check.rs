@@ -91,3 +91,28 @@ fn unchecked(replica: &Server, error: &dyn std::error::Error) {
 fn refuse(server: &Server, reason: &str) -> CheckError {
     CheckError::new(server.store, format!("the server behind {} {reason}", server.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_keep_the_promise_is_refused() {
+        let server = |role, wire_version| Hello {
+            role,
+            set: Some("rs".to_owned()),
+            process: None,
+            applied: None,
+            committed: None,
+            wire_version,
+        };
+        let reason = |role, wire_version| unfit(&server(role, wire_version));
+        assert!(reason(Role::Alone, 17).unwrap().contains("--replSet"));
+        assert!(reason(Role::Router, 17).unwrap().contains("mongos"));
+        assert!(reason(Role::Arbiter, 17).unwrap().contains("arbiter"));
+        assert!(reason(Role::Primary, 16).unwrap().contains("6.0"));
+        for role in [Role::Primary, Role::Secondary, Role::Unready] {
+            assert_eq!(reason(role, 17), None, "{role:?}");
+        }
+    }
+}

@@ -79,6 +79,7 @@ mod database;
 mod error;
 mod hello;
 mod history;
+mod hold;
 mod line;
 mod oplog;
 mod position;

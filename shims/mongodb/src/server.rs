@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use antipode_barrier::{BoxFuture, Frontier, Frontiers, ProbeError, Replica, Shards};
+use antipode_barrier::{BoxFuture, Frontier, Frontiers, ProbeError, Replica, Shards, Target};
 use antipode_lineage::{Epoch, ReplicaName, StoreName};
 use mongodb::Client;
 use mongodb::bson::doc;
@@ -13,6 +13,7 @@ use mongodb::options::SelectionCriteria;
 use crate::error::Error;
 use crate::hello::{Hello, Reach, Role};
 use crate::history::{History, Standing};
+use crate::hold::{Clock, Hold};
 use crate::line::Line;
 use crate::oplog::Oplog;
 use crate::position::OpTime;
@@ -26,6 +27,8 @@ pub(crate) struct Server {
     history: Arc<History>,
     seen: Mutex<Seen>,
     line: Line<Sample>,
+    /// Only of a replica: reads at a primary see its writes at once.
+    hold: Option<Hold>,
 }
 
 /// What a server last said.
@@ -45,6 +48,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    #[cfg(test)]
+    pub(crate) fn at(set: u64, applied: OpTime) -> Self {
+        Self { set, applied, committed: None }
+    }
+
     /// The epoch of what was applied then.
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch { history: self.set, term: self.applied.term }
@@ -58,8 +66,10 @@ impl Server {
         client: Client,
         reach: Reach,
         history: Arc<History>,
+        clock: &Arc<Clock>,
     ) -> Self {
-        Self { store, name, client, reach, history, seen: Mutex::default(), line: Line::new() }
+        let hold = (reach == Reach::Direct).then(|| Hold::new(Arc::clone(clock)));
+        Self { store, name, client, reach, history, seen: Mutex::default(), line: Line::new(), hold }
     }
 
     /// The epoch of what the server had applied when it was last asked, however long ago.
@@ -174,6 +184,14 @@ impl Replica for Server {
 
     fn probe<'a>(&'a self, _shards: Shards<'a>) -> BoxFuture<'a, Result<Frontiers, ProbeError>> {
         Box::pin(async { Ok(self.frontier().await.map_err(ProbeError::new)?.into()) })
+    }
+
+    fn wait<'a>(&'a self, until: Target) -> Option<BoxFuture<'a, Result<Frontiers, ProbeError>>> {
+        let hold = self.hold.as_ref()?;
+        Some(Box::pin(async move {
+            hold.until(&self.client, until.position).await;
+            Ok(self.frontier().await.map_err(ProbeError::new)?.into())
+        }))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::check;
 use crate::error::Error;
 use crate::hello::Reach;
 use crate::history::History;
+use crate::hold::Clock;
 use crate::server::Server;
 
 /// The name of the primary among the servers to read from.
@@ -162,9 +163,11 @@ impl MongoStoreBuilder {
     /// primary's own name.
     pub fn build(self) -> Result<MongoStore, Error> {
         let store: StoreName = parse(self.name)?;
-        let history = Arc::<History>::default();
-        let server =
-            |name, client, reach| Arc::new(Server::new(store, name, client, reach, Arc::clone(&history)));
+        let primary_client = self.primary.ok_or(Error::NoPrimary { store })?;
+        let (history, clock) = (Arc::<History>::default(), Arc::new(Clock::new(primary_client.clone())));
+        let server = |name, client, reach| {
+            Arc::new(Server::new(store, name, client, reach, Arc::clone(&history), &clock))
+        };
         let primary: ReplicaName = parse(PRIMARY.to_owned())?;
         let mut replicas: Vec<Arc<Server>> = Vec::with_capacity(self.replicas.len());
         for (name, client) in self.replicas {
@@ -176,7 +179,7 @@ impl MongoStoreBuilder {
         }
         let inner = Inner {
             recorder: Recorder::new(store, self.on_missing),
-            primary: server(primary, self.primary.ok_or(Error::NoPrimary { store })?, Reach::Primary),
+            primary: server(primary, primary_client, Reach::Primary),
             replicas,
             capture_limit: self.capture_limit,
         };

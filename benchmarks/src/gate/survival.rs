@@ -1,14 +1,13 @@
 //! Two processes handle the records while they are written; one is killed and started again.
 
 use std::collections::HashSet;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use redis::AsyncCommands;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -54,8 +53,7 @@ pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Survival, Fail
             all.push(handled);
             if !killed && different.len() as u64 * 5 > total * 2 {
                 killed = true;
-                // SIGKILL.
-                victim.kill().await.map_err(redis_failed("be killed"))?;
+                victim.kill();
             }
             if killed && !back && different.len() as u64 * 5 > total * 3 {
                 back = true;
@@ -73,29 +71,45 @@ pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Survival, Fail
     Ok(Survival { verdict, without: without? })
 }
 
-/// A worker, whose lines go to the channel. Dropped, it is killed.
-fn start(stage: &Stage, tell: mpsc::UnboundedSender<Handled>) -> Result<Child, Failure> {
+/// A process that handles records. Dropped, it is killed.
+struct Worker(Child);
+
+impl Worker {
+    /// SIGKILL.
+    fn kill(&mut self) {
+        let Self(child) = self;
+        // An error says that it has ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A worker, whose lines go to the channel.
+fn start(stage: &Stage, tell: mpsc::UnboundedSender<Handled>) -> Result<Worker, Failure> {
     let program = std::env::current_exe().map_err(redis_failed("find this program"))?;
     let mut child = Command::new(program)
         .args(["run", "gate-worker", "--kafka", &stage.kafka.bootstrap()])
         .args(["--primary", &stage.redis.primary, "--replica", &stage.redis.replica])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .map_err(redis_failed("start a process"))?;
     if let Some(output) = child.stdout.take() {
         // It ends with the process.
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                if let Some(handled) = Handled::parse(&line) {
-                    let _ = tell.send(handled);
-                }
+        std::thread::spawn(move || {
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            for handled in lines.filter_map(|line| Handled::parse(&line)) {
+                let _ = tell.send(handled);
             }
         });
     }
-    Ok(child)
+    Ok(Worker(child))
 }
 
 /// Looks a sample of the posts up when their records arrive, as a plain consumer would.

@@ -1,7 +1,7 @@
 //! A process that handles records. It tells each on its standard output, so that killing it loses no
 //! word of what it did.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use antipode::barrier::Registry;
 use antipode::kafka::{Delivery, Gate};
 use redis::AsyncCommands;
 use redis::aio::ConnectionManager;
-use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::stage::{TOPIC, consuming, posts, records};
@@ -54,10 +54,15 @@ pub(crate) async fn work(settings: &GateWorker) -> Result<(), Failure> {
             }
         });
     }
-    let (mut input, mut end) = (tokio::io::stdin(), Vec::new());
+    let (tell, told) = oneshot::channel();
+    // It ends with the process.
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let _ = tell.send(());
+    });
     tokio::select! {
         Some(failed) = handlers.join_next() => failed?,
-        _ = input.read_to_end(&mut end) => {
+        _ = told => {
             handlers.shutdown().await;
             match Arc::into_inner(gate) {
                 Some(gate) => gate.close().await.map_err(failed("be committed to")),

@@ -100,7 +100,7 @@ impl<S> Node<S> {
     /// # Errors
     ///
     /// Those of [`stop`](Self::stop), and [`TopologyError::Exited`] or
-    /// [`TopologyError::Timeout`] if it does not come up within 30 s.
+    /// [`TopologyError::Timeout`] if it does not come up within 30 s (a Kafka broker: 90 s).
     pub async fn restart(&self) -> Result<(), TopologyError> {
         self.server.stop().await?;
         self.server.start().await

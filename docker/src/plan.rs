@@ -1,6 +1,6 @@
 //! What a topology wants to be run, without saying by whom.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) port: Port,
     pub(crate) directory: PathBuf,
     pub(crate) account: Account,
+    /// How long it may take until it answers.
+    pub(crate) starting: Duration,
     /// Ends it in good order: clients' connections are closed, all data is kept.
     pub(crate) stopping: Signal,
     /// Ends it in a hurry, but cleaning up after itself.

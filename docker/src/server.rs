@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -101,7 +102,8 @@ impl Server {
             return Ok(());
         }
         let mut process = self.runner.start(&self.home, self.name(), self.job()).await?;
-        let answers = wait::until(wait::LIMIT, || {
+        let limit = self.plan.starting;
+        let answers = wait::until(limit, || {
             let ended = process.ended().map_err(TopologyError::system(self.name(), "wait for the server"));
             async move {
                 if let Some(status) = ended? {
@@ -117,7 +119,7 @@ impl Server {
         })
         .await?;
         if answers.is_none() {
-            return Err(self.timeout("answering"));
+            return Err(self.overdue("answering", limit));
         }
         *self.process() = Some(process);
         Ok(())
@@ -145,12 +147,11 @@ impl Server {
 
     /// The error of a condition that was not reached in time.
     pub(crate) fn timeout(&self, condition: &'static str) -> TopologyError {
-        TopologyError::Timeout {
-            server: self.name().to_owned(),
-            condition,
-            limit: wait::LIMIT,
-            log: self.log(),
-        }
+        self.overdue(condition, wait::LIMIT)
+    }
+
+    fn overdue(&self, condition: &'static str, limit: Duration) -> TopologyError {
+        TopologyError::Timeout { server: self.name().to_owned(), condition, limit, log: self.log() }
     }
 
     /// For `map_err`: its driver could not do `operation`.

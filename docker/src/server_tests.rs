@@ -43,6 +43,7 @@ fn plan(home: &Home, script: &str) -> Plan {
         port: Port::Free { option: "--port" },
         directory,
         account: Account::Own,
+        starting: wait::LIMIT,
         stopping: Signal::SIGTERM,
         ending: Signal::SIGTERM,
         probe: |_, directory| async move { directory.join("answers").exists() }.boxed(),
@@ -79,6 +80,15 @@ async fn not_for_ever() {
     let plan = plan(&home, PORT_TAKEN);
     let error = Server::launch_on(&Runner::Native, &home, plan, || Ok(1)).await.unwrap_err();
     assert!(error.to_string().contains("Address already in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up_after_the_time_it_was_given() {
+    let home = Arc::new(Home::new("fake", "").unwrap());
+    let limit = Duration::from_millis(50);
+    let plan = Plan { starting: limit, ..plan(&home, "exec sleep 60") };
+    let error = Server::launch(&Runner::Native, &home, plan).await.unwrap_err();
+    assert!(matches!(error, TopologyError::Timeout { limit: waited, .. } if waited == limit), "{error}");
 }
 
 #[tokio::test]

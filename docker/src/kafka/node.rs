@@ -3,7 +3,7 @@ use crate::Node;
 /// One broker of a [`KafkaTopology`](crate::KafkaTopology).
 ///
 /// It keeps its data and its broker id over a restart. With all brokers down, one of three does not
-/// come back alone: [`restart`](Node::restart) then ends after 30 s.
+/// come back alone: [`restart`](Node::restart) then ends after 90 s.
 pub type KafkaNode = Node<Kafka>;
 
 /// A Kafka broker.

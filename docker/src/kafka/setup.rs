@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -45,6 +46,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("num.io.threads", "4"),
     ("log.cleaner.dedupe.buffer.size", "8388608"),
 ];
+
+/// How long a broker may take to start: three Java programs on a busy machine need longer than other
+/// stores' servers.
+const STARTING: Duration = Duration::from_secs(90);
 
 /// Where one broker is reached.
 #[derive(Debug)]
@@ -121,6 +126,7 @@ impl Setup {
             port: Port::Configured(place.ports.client),
             directory,
             account: self.site.account(),
+            starting: STARTING,
             stopping: Signal::SIGTERM,
             // In good order it would first look for other brokers to hand its partitions to.
             ending: Signal::SIGKILL,

@@ -41,7 +41,8 @@ impl KafkaTopology {
     /// # Errors
     ///
     /// [`TopologyError::MissingServer`] if Kafka is not installed; [`TopologyError::Exited`] and
-    /// [`TopologyError::Timeout`] if a broker does not start within 30 s.
+    /// [`TopologyError::Timeout`] if a broker does not start within 90 s, or does not know the others
+    /// within 30 s more.
     pub async fn start(options: KafkaOptions) -> Result<Self, TopologyError> {
         let mut tried = 1;
         loop {

@@ -13,6 +13,7 @@ use crate::{
     plan::{Plan, Port},
     server::Server,
     site::{Rights, Site, Software},
+    wait,
 };
 
 /// The name of every set.
@@ -84,6 +85,7 @@ impl Setup {
             port: Port::Free { option: "--port" },
             directory,
             account: self.site.account(),
+            starting: wait::LIMIT,
             stopping: Signal::SIGTERM,
             ending: Signal::SIGTERM,
             probe: session::probe,

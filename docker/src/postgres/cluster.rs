@@ -19,6 +19,7 @@ use crate::{
     plan::{Plan, Port},
     server::Server,
     site::{Rights, Site, Software},
+    wait,
 };
 
 /// What every server is set to unless the options say otherwise.
@@ -135,6 +136,7 @@ impl Cluster {
             directory,
             account: self.site.account(),
             // "Fast" and "immediate" shutdown.
+            starting: wait::LIMIT,
             stopping: Signal::SIGINT,
             ending: Signal::SIGQUIT,
             probe: session::probe,

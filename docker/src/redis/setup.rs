@@ -18,6 +18,7 @@ use crate::{
     plan::{Plan, Port},
     server::Server,
     site::{Rights, Site, Software},
+    wait,
 };
 
 /// What every server is set to unless the options say otherwise.
@@ -82,6 +83,7 @@ impl Setup {
             port: Port::Free { option: "--port" },
             directory,
             account: self.site.account(),
+            starting: wait::LIMIT,
             stopping: Signal::SIGTERM,
             ending: Signal::SIGTERM,
             probe: session::probe,

@@ -2,8 +2,9 @@
 //!
 //! - [`KafkaStore`] is what is registered for barriers: some topics of one cluster. Each partition is a
 //!   [shard](partition_shard).
-//! - [`KafkaProducer`] wraps the driver's `FutureProducer`, [`KafkaConsumer`] its `StreamConsumer`. The
-//!   driver stays reachable, and is re-exported as [`rdkafka`].
+//! - [`KafkaProducer`] wraps the driver's `FutureProducer`, [`KafkaThreadedProducer`] its
+//!   `ThreadedProducer`, [`KafkaConsumer`] its `StreamConsumer`. The driver stays reachable, and is
+//!   re-exported as [`rdkafka`].
 //! - [`Gate`] is a consumer that hands over a record only when what it depends on is visible here.
 //! - [`header_lineage`] is the lineage of one record.
 //!
@@ -32,6 +33,7 @@
 //! Kafka 2.8 or later, for topic ids. Mirrored topics (MirrorMaker 2) have offsets of their own: a mirror
 //! is another store.
 
+mod builder;
 mod cluster;
 mod connection;
 mod consumer;
@@ -48,7 +50,9 @@ mod reader;
 mod sending;
 mod shard;
 mod store;
+mod threaded;
 
+pub use builder::KafkaStoreBuilder;
 pub use connection::{Dial, Stream};
 pub use consumer::{KafkaConsumer, KafkaRecord};
 pub use error::{Error, RecordPlace};
@@ -59,4 +63,5 @@ pub use rdkafka;
 pub use reader::Visible;
 pub use sending::Delivering;
 pub use shard::partition_shard;
-pub use store::{KafkaStore, KafkaStoreBuilder};
+pub use store::KafkaStore;
+pub use threaded::{Carried, KafkaThreadedProducer, LineageContext, Unsent};

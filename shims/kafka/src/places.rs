@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use antipode_barrier::Shards;
 use antipode_lineage::{Epoch, Lineage, LineageScope, Position, Shard, WriteId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, End};
 use crate::logs::Place;
+use crate::sending::Landing;
 
 /// After so long without a look at the logs, a producer looks before it sends: a leader that changed long
 /// before the sending would else seem to have changed during it.
@@ -75,13 +76,32 @@ impl Places {
     ) {
         let (places, acknowledged) = (Arc::clone(self), Instant::now());
         scope.defer(WriteId::unplaced(self.cluster.store), LIMIT, async move {
-            places.look_since(shard, acknowledged).await;
-            let store = places.cluster.store;
-            Some(Lineage::from(match places.cluster.logs.place_of(shard, sent, offset) {
-                Place::In(epoch) => places.write_id(shard, epoch, offset),
-                Place::Since(epoch) => WriteId::unplaced_in(store, shard, epoch),
-                Place::Unknown => WriteId::unplaced(store),
-            }))
+            Some(places.written(shard, sent, acknowledged, offset).await.into())
+        });
+    }
+
+    /// Adds a record that was given to the driver now to the scope. Until it is known what became of it,
+    /// and if that is not told within this time, it stands there as unplaced.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn add_sent(
+        self: &Arc<Self>,
+        scope: &LineageScope,
+        delivery: Duration,
+        landing: oneshot::Receiver<Landing>,
+    ) {
+        let places = Arc::clone(self);
+        scope.defer(self.unplaced(None), delivery.saturating_add(LIMIT), async move {
+            Some(match landing.await.ok()? {
+                Landing::Nowhere => Lineage::new(),
+                Landing::Unplaced(write) => write.into(),
+                Landing::At { shard, sent, offset } => {
+                    let look = places.written(shard, sent, Instant::now(), offset);
+                    let write = tokio::time::timeout(LIMIT, look).await;
+                    write.unwrap_or_else(|_| places.unplaced(None)).into()
+                }
+            })
         });
     }
 
@@ -103,6 +123,16 @@ impl Places {
         let since = Instant::now().checked_sub(FRESH)?;
         let epoch = logs.is_looked_at_since(shard, since).then(|| logs.epoch_of(shard, offset))?;
         epoch.map(|epoch| self.write_id(shard, epoch, offset))
+    }
+
+    /// Where a record stands that was sent and acknowledged at these times.
+    async fn written(&self, shard: Shard, sent: Instant, acknowledged: Instant, offset: u64) -> WriteId {
+        self.look_since(shard, acknowledged).await;
+        match self.cluster.logs.place_of(shard, sent, offset) {
+            Place::In(epoch) => self.write_id(shard, epoch, offset),
+            Place::Since(epoch) => WriteId::unplaced_in(self.cluster.store, shard, epoch),
+            Place::Unknown => self.unplaced(None),
+        }
     }
 
     fn write_id(&self, shard: Shard, epoch: Epoch, offset: u64) -> WriteId {

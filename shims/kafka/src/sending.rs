@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use antipode_barrier::Store;
-use antipode_lineage::{LineageScope, Shard};
+use antipode_lineage::{LineageScope, Shard, WriteId};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::message::Message;
 use rdkafka::producer::DeliveryFuture;
 use rdkafka::producer::future_producer::{Delivery, OwnedDeliveryResult};
 use rdkafka::types::RDKafkaErrorCode;
@@ -17,20 +17,63 @@ use crate::producer::Acks;
 use crate::shard::partition_shard;
 use crate::store::KafkaStore;
 
-/// Dropped before its end, because a future was, it leaves an unplaced write: the record may be delivered.
+/// A record on its way.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct Flight {
     store: KafkaStore,
-    acks: Acks,
-    /// `None` once all is recorded.
-    scope: Option<LineageScope>,
     topic: String,
     sent: Instant,
 }
 
+/// What is known of a record at the end of its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Landing {
+    /// It was never written.
+    Nowhere,
+    /// It may have been written.
+    Unplaced(WriteId),
+    /// It was acknowledged at this offset.
+    At { shard: Shard, sent: Instant, offset: u64 },
+}
+
+impl Flight {
+    pub(crate) fn begin(store: KafkaStore, topic: &str) -> Self {
+        Self { store, topic: topic.to_owned(), sent: Instant::now() }
+    }
+
+    pub(crate) fn landed(&self, partition: i32, offset: i64) -> Landing {
+        match (self.shard(partition), u64::try_from(offset)) {
+            (Some(shard), Ok(offset)) => Landing::At { shard, sent: self.sent, offset },
+            // With acks=0 nobody says where.
+            (shard, _) => Landing::Unplaced(self.store.places().unplaced(shard)),
+        }
+    }
+
+    pub(crate) fn failed(&self, error: &KafkaError, partition: i32) -> Landing {
+        if never_left(error) {
+            return Landing::Nowhere;
+        }
+        Landing::Unplaced(self.store.places().unplaced(self.shard(partition)))
+    }
+
+    fn shard(&self, partition: i32) -> Option<Shard> {
+        let topics = &self.store.places().cluster.topics;
+        topics.contains(&self.topic).then(|| partition_shard(&self.topic, partition))?
+    }
+}
+
+/// Dropped before its end, because a future was, it leaves an unplaced write: the record may be delivered.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    flight: Flight,
+    acks: Acks,
+    /// `None` once all is recorded.
+    scope: Option<LineageScope>,
+}
+
 impl Sending {
     pub(crate) fn begin(store: KafkaStore, acks: Acks, topic: &str, scope: Option<LineageScope>) -> Self {
-        Self { store, acks, scope, topic: topic.to_owned(), sent: Instant::now() }
+        Self { flight: Flight::begin(store, topic), acks, scope }
     }
 
     /// The driver did not take the record.
@@ -39,52 +82,33 @@ impl Sending {
     }
 
     pub(crate) fn end(mut self, outcome: OwnedDeliveryResult) -> Result<Delivery, Error> {
-        let scope = self.scope.take();
-        if let (Some(scope), Acks::Weak) = (&scope, self.acks) {
-            scope.mark_weak();
-        }
-        match outcome {
-            Ok(delivery) => {
-                if let Some(scope) = &scope {
-                    self.record(scope, &delivery);
-                }
-                Ok(delivery)
+        if let Some(scope) = self.scope.take() {
+            if self.acks == Acks::Weak {
+                scope.mark_weak();
             }
-            Err((source, record)) => {
-                if let Some(scope) = &scope
-                    && !never_left(&source)
-                {
-                    scope.add(self.store.places().unplaced(self.shard(record.partition())));
+            let landing = match &outcome {
+                Ok(delivery) => self.flight.landed(delivery.partition, delivery.offset),
+                Err((error, record)) => self.flight.failed(error, record.partition()),
+            };
+            match landing {
+                Landing::Nowhere => {}
+                Landing::Unplaced(write) => scope.add(write),
+                Landing::At { shard, sent, offset } => {
+                    self.flight.store.places().add_written(&scope, shard, sent, offset);
                 }
-                Err(self.failed(source, record))
             }
         }
-    }
-
-    fn record(&self, scope: &LineageScope, delivery: &Delivery) {
-        let places = self.store.places();
-        match (self.shard(delivery.partition), u64::try_from(delivery.offset)) {
-            (Some(shard), Ok(offset)) => places.add_written(scope, shard, self.sent, offset),
-            // With acks=0 nobody says where.
-            (shard, _) => scope.add(places.unplaced(shard)),
-        }
-    }
-
-    fn shard(&self, partition: i32) -> Option<Shard> {
-        let topics = &self.store.places().cluster.topics;
-        topics.contains(&self.topic).then(|| partition_shard(&self.topic, partition))?
-    }
-
-    fn failed(&self, source: KafkaError, record: OwnedMessage) -> Error {
-        let (store, topic) = (self.store.name(), self.topic.clone());
-        Error::Send { store, topic, source: Box::new(source), record: Box::new(record) }
+        outcome.map_err(|(source, record)| {
+            let (store, topic) = (self.flight.store.name(), self.flight.topic.clone());
+            Error::Send { store, topic, source: Box::new(source), record: Box::new(record) }
+        })
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
         if let Some(scope) = self.scope.take() {
-            scope.add(self.store.places().unplaced(None));
+            scope.add(self.flight.store.places().unplaced(None));
         }
     }
 }
@@ -118,7 +142,7 @@ impl Future for Delivering {
         let Some(sending) = self.sending.take() else { return Poll::Pending };
         Poll::Ready(match outcome {
             Ok(outcome) => sending.end(outcome),
-            Err(_) => Err(Error::Cancelled { store: sending.store.name() }),
+            Err(_) => Err(Error::Cancelled { store: sending.flight.store.name() }),
         })
     }
 }

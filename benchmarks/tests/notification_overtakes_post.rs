@@ -63,6 +63,37 @@ fn a_barrier_that_times_out_fails_the_run() {
 }
 
 #[test]
+fn a_cell_of_a_matrix_has_the_fields_of_a_single_run() {
+    let memory = ["--rounds", "5", "--posts", "memory", "--notifier", "memory", "--variant", "update"];
+    let modes = ["--modes", "off,propagate,barrier"];
+    let run = ["run", "post-notification"];
+    let single = figures(&run, &[memory.as_slice(), &modes].concat());
+    let matrix = figures(&run, &[memory.as_slice(), &modes, &["--matrix"]].concat());
+    assert_eq!(fields(&matrix), ["cells"]);
+    let top = ["workload", "posts", "notifier", "variant", "lag_ms", "rounds", "seed", "versions", "modes"];
+    let mode =
+        ["violations", "reads", "violation_rate", "violation_interval", "window_ms", "write_ms", "gave_up"];
+    let waits = ["outcomes", "prevented", "barrier_wait_ms", "detection_ms", "wire_bytes", "probes"];
+    for run in [&single, &matrix["cells"][0]] {
+        assert_eq!(missing(run, &top), "", "{run}");
+        assert_eq!(fields(&run["modes"]), ["barrier", "off", "propagate"]);
+        for figures in run["modes"].as_object().unwrap().values() {
+            assert_eq!(missing(figures, &mode), "");
+        }
+        assert_eq!(missing(&run["modes"]["barrier"], &waits), "");
+    }
+    assert_eq!(fields(&single), fields(&matrix["cells"][0]));
+}
+
+fn fields(figures: &Value) -> Vec<&str> {
+    figures.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn missing(figures: &Value, needed: &[&str]) -> String {
+    needed.iter().filter(|field| figures.get(*field).is_none()).copied().collect::<Vec<_>>().join(", ")
+}
+
+#[test]
 fn nonsense_is_refused_with_advice() {
     let output = antipode(&["run", "post-notification", "--lag", "150"]);
     assert_eq!(output.status.code(), Some(2));

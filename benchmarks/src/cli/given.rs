@@ -1,8 +1,11 @@
 //! Servers that are there already.
 
+use std::ffi::OsStr;
 use std::fmt;
 
-use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
 
 use super::StoreKind;
 
@@ -12,13 +15,13 @@ use super::StoreKind;
 #[command(next_help_heading = "Servers that are there already")]
 pub(crate) struct Given {
     /// Redis: `redis://host/,redis://replica/`.
-    #[arg(long, value_name = "PRIMARY,REPLICA", value_parser = Pair::parse)]
+    #[arg(long, value_name = "PRIMARY,REPLICA", value_parser = PairParser)]
     pub(crate) redis: Option<Pair>,
     /// Postgres: `postgres://host/db,postgres://replica/db`. The role may create tables and a schema.
-    #[arg(long, value_name = "PRIMARY,REPLICA", value_parser = Pair::parse)]
+    #[arg(long, value_name = "PRIMARY,REPLICA", value_parser = PairParser)]
     pub(crate) postgres: Option<Pair>,
     /// MongoDB: the replica set, and one secondary of it to read from.
-    #[arg(long, value_name = "SET,SECONDARY", value_parser = Pair::parse)]
+    #[arg(long, value_name = "SET,SECONDARY", value_parser = PairParser)]
     pub(crate) mongodb: Option<Pair>,
     /// Kafka: `host:9092`. The run may create topics.
     #[arg(long, value_name = "BOOTSTRAP")]
@@ -47,18 +50,35 @@ impl Given {
 
 impl Pair {
     /// Two URLs with a comma between. A URL of MongoDB may have commas itself.
-    fn parse(text: &str) -> Result<Self, String> {
-        let scheme = text.split_once("://").map(|(scheme, _)| format!(",{scheme}://"));
-        let pair =
-            scheme.and_then(|scheme| text.rfind(&scheme)).and_then(|comma| text.split_at_checked(comma));
-        match pair {
-            Some((primary, replica)) => {
-                Ok(Self { primary: primary.to_owned(), replica: replica.trim_start_matches(',').to_owned() })
-            }
-            None => {
-                Err("two URLs are needed, with a comma between them: a primary's and a replica's".to_owned())
-            }
-        }
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, _) = text.split_once("://")?;
+        let comma = text.rfind(&format!(",{scheme}://"))?;
+        let (primary, replica) = text.split_at_checked(comma)?;
+        Some(Self { primary: primary.to_owned(), replica: replica.trim_start_matches(',').to_owned() })
+    }
+}
+
+/// Parses a [`Pair`]. Unlike a function it writes the message itself: `clap` would repeat what was given.
+#[derive(Clone)]
+struct PairParser;
+
+impl TypedValueParser for PairParser {
+    type Value = Pair;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Pair, clap::Error> {
+        let advice = || {
+            let of = argument.map(Arg::to_string).unwrap_or_default();
+            let advice = format!(
+                "{of}: two URLs are needed, a primary's and a replica's, with only a comma between\n"
+            );
+            clap::Error::raw(ErrorKind::ValueValidation, advice).with_cmd(command)
+        };
+        value.to_str().and_then(Pair::parse).ok_or_else(advice)
     }
 }
 
@@ -79,7 +99,7 @@ mod tests {
         assert_eq!(pair.primary, "mongodb://a:1,b:2/?replicaSet=s");
         assert_eq!(pair.replica, "mongodb://b:2/?directConnection=true");
         for one in ["redis://a/", "a,b", ""] {
-            assert!(Pair::parse(one).is_err(), "{one}");
+            assert_eq!(Pair::parse(one), None, "{one}");
         }
     }
 

@@ -6,10 +6,11 @@ mod gate;
 mod given;
 mod post_notification;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::choices::{Mode, StoreKind, Variant};
 #[cfg(all(feature = "kafka", feature = "redis"))]
@@ -132,13 +133,25 @@ impl Overhead {
 /// Parses this process's arguments. Prints and exits for `--help` and for what cannot be understood.
 #[must_use]
 pub fn parse_arguments() -> Workload {
-    let command = Command::parse();
+    let command = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let action = command.action.or_else(|| Command::parse_from(DEFAULT).action);
     match action {
         Some(Action::Run { workload }) => workload,
         // The line above has a workload.
         None => std::process::exit(2),
     }
+}
+
+/// Like [`Parser::try_parse_from`], whose errors repeat what was given. An address may hold a password.
+fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, clap::Error> {
+    Command::try_parse_from(arguments).map_err(|error| {
+        if !error.use_stderr() || !error.to_string().contains("://") {
+            return error;
+        }
+        let advice = "an address stands where none is expected: give it to the option of its store, and if they \
+                      are two, with only a comma between\n";
+        clap::Error::raw(error.kind(), advice).with_cmd(&Command::command())
+    })
 }
 
 /// Runs a workload and prints what it showed.
@@ -165,12 +178,42 @@ pub async fn run(workload: Workload) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_is_well_formed() {
         Command::command().debug_assert();
+    }
+
+    /// What is said to arguments that are refused.
+    fn refusal(arguments: &[&str]) -> String {
+        let all = ["antipode", "run"].iter().chain(arguments);
+        parse(all).err().map(|error| error.to_string()).unwrap_or_else(|| panic!("{arguments:?} are taken"))
+    }
+
+    #[test]
+    fn an_address_that_is_refused_is_not_repeated_for_its_password() {
+        let given: [&[&str]; 6] = [
+            &["--redis=redis://:hunter2@a/"],
+            &["--redis", ":hunter2@a"],
+            &["--redis", "redis://a/,", "redis://:hunter2@b/"],
+            &["--rediss=redis://:hunter2@a/,redis://:hunter2@b/"],
+            &["--posts", "redis://:hunter2@a/"],
+            &["--postgres", "postgres://me:hunter2@a/,redis://b/"],
+        ];
+        for given in given {
+            let refusal = refusal(&[&["post-notification"], given].concat());
+            assert!(!refusal.contains("hunter2"), "{refusal}");
+            assert!(
+                refusal.contains("comma") || refusal.contains("--redis"),
+                "it says what to do: {refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn stores_that_cannot_be_measured_are_refused_with_the_reason() {
+        assert!(refusal(&["post-notification", "--posts", "kafka"]).contains("keeps no posts"));
+        assert!(refusal(&["overhead", "--stores", "redis,memory"]).contains("no driver"));
     }
 }

@@ -44,8 +44,10 @@ impl PostgresNotifier {
         let writer = PostgresStore::builder("notifications").primary(pool(&servers.primary).await?);
         let writer = writer.on_missing(OnMissing::Error).build().map_err(failed("be opened"))?;
         writer.migrate_table("antipode_benchmark_outbox").await.map_err(failed("migrate the outbox"))?;
+        let replica = pool(&servers.replica).await?;
+        PostgresServers::until_applied(&raw, &replica).await?;
         let version = version(&raw).await?;
-        Ok(Self { writer, raw, replica: pool(&servers.replica).await?, version, servers })
+        Ok(Self { writer, raw, replica, version, servers })
     }
 }
 

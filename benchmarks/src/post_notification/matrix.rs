@@ -1,18 +1,13 @@
-//! Every pair of post store and notifier, in every variant. Each store's servers are started once, for
-//! all cells.
+//! Every pair of post store and notifier, in every variant.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::figures::Figures;
-use super::stage::Stage;
+use super::stores::Stores;
 use super::{matrix_table, play, verdict, write_report};
-use crate::cli::{Cell, PostNotification, StoreKind};
-use crate::notifier::Notifier;
-use crate::posts::Posts;
-use crate::{Failure, notifier, output, posts};
+use crate::cli::{Cell, PostNotification};
+use crate::{Failure, output};
 
 /// The figures of all cells.
 #[derive(Debug, Serialize)]
@@ -28,14 +23,22 @@ pub(crate) struct Cells {
 pub(crate) async fn run(settings: &PostNotification, cells: Vec<Cell>) -> Result<(), Failure> {
     let progress = output::progress("starting the stores", 0);
     let stores = Stores::start(settings, &cells).await?;
+    run_on(&stores, settings, cells, &progress).await
+}
+
+async fn run_on(
+    stores: &Stores,
+    settings: &PostNotification,
+    cells: Vec<Cell>,
+    progress: &ProgressBar,
+) -> Result<(), Failure> {
     let (count, mut all, mut first) = (cells.len(), Cells { cells: Vec::new() }, None);
     for (number, cell) in cells.into_iter().enumerate() {
         let failed = |source| Failure::Cell { cell: cell.to_string(), source: Box::new(source) };
         let played = async {
-            let (posts, notifier) = (stores.posts(cell.posts)?, stores.notifier(cell.notifier)?);
-            let stage = Stage::new(settings.clone(), cell.clone(), number, posts, notifier).await?;
+            let stage = stores.stage(settings, &cell, number).await?;
             progress.set_position(0);
-            play(&stage, &progress).await
+            play(&stage, progress).await
         };
         match played.await {
             Ok((figures, seen)) => {
@@ -51,51 +54,92 @@ pub(crate) async fn run(settings: &PostNotification, cells: Vec<Cell>) -> Result
         }
     }
     progress.finish_and_clear();
-    stores.clean_up().await?;
+    let cleaned = stores.clean_up().await;
     print!("{}", matrix_table::render(&all.cells));
     output::write_json(settings.json.as_deref(), &all)?;
     write_report(settings, &all.cells)?;
-    first.map_or(Ok(()), Err)
+    first.map_or(cleaned, Err)
 }
 
-/// The servers of all cells.
-struct Stores {
-    posts: BTreeMap<StoreKind, Arc<dyn Posts>>,
-    notifiers: BTreeMap<StoreKind, Arc<dyn Notifier>>,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-impl Stores {
-    /// Starts them all, so that one that is missing is known before the first cell.
-    async fn start(settings: &PostNotification, cells: &[Cell]) -> Result<Self, Failure> {
-        let mut stores = Self { posts: BTreeMap::new(), notifiers: BTreeMap::new() };
-        for Cell { posts, notifier, .. } in cells {
-            if !stores.posts.contains_key(posts) {
-                stores.posts.insert(*posts, posts::open(*posts, &settings.given, settings.seed).await?);
-            }
-            if !stores.notifiers.contains_key(notifier) {
-                stores
-                    .notifiers
-                    .insert(*notifier, notifier::open(*notifier, &settings.given, settings.seed).await?);
-            }
-        }
-        Ok(stores)
+    use antipode::barrier::BoxFuture;
+    use clap::Parser;
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::cli::StoreKind;
+    use crate::notifier::{Channel, Notifier, Subscription};
+    use crate::posts::Reference;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: PostNotification,
     }
 
-    async fn clean_up(&self) -> Result<(), Failure> {
-        for notifier in self.notifiers.values() {
-            notifier.clean_up().await?;
-        }
-        for posts in self.posts.values() {
-            posts.clean_up().await?;
-        }
-        Ok(())
+    /// A matrix of one cell that needs no server, and where its figures and its report go.
+    async fn small_matrix() -> (Stores, PostNotification, Vec<Cell>, [NamedTempFile; 2]) {
+        let files = [NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap()];
+        let [json, report] = files.each_ref().map(|file| file.path().to_str().unwrap());
+        let one = ["antipode", "--matrix", "--posts=memory", "--notifier=memory", "--variant=insert"];
+        let extent = ["--modes=off", "--rounds=2", "--lag=10ms", "--json", json, "--report", report];
+        let Command { settings } = Command::parse_from([one.as_slice(), &extent].concat());
+        let cells = settings.cells().unwrap();
+        (Stores::start(&settings, &cells).await.unwrap(), settings, cells, files)
     }
 
-    fn posts(&self, kind: StoreKind) -> Result<Arc<dyn Posts>, Failure> {
-        self.posts.get(&kind).cloned().ok_or_else(|| kind.not_built())
+    fn assert_one_cell_is_written([json, report]: [NamedTempFile; 2]) {
+        let shown: serde_json::Value = serde_json::from_reader(json).unwrap();
+        let [cell] = shown["cells"].as_array().unwrap().as_slice() else { panic!("{shown}") };
+        assert_eq!(cell["modes"]["off"]["reads"], 2, "{shown}");
+        assert!(std::fs::read_to_string(report).unwrap().contains("Posts in memory"));
     }
 
-    fn notifier(&self, kind: StoreKind) -> Result<Arc<dyn Notifier>, Failure> {
-        self.notifiers.get(&kind).cloned().ok_or_else(|| kind.not_built())
+    #[tokio::test]
+    async fn what_was_shown_before_a_cell_broke_is_written() {
+        let (stores, settings, mut cells, files) = small_matrix().await;
+        cells.push(Cell { posts: StoreKind::Redis, ..cells[0].clone() });
+        cells.push(cells[0].clone());
+        let failure = run_on(&stores, &settings, cells, &ProgressBar::hidden()).await.unwrap_err();
+        assert!(failure.to_string().contains("posts in redis"), "the one that was not started: {failure}");
+        assert_one_cell_is_written(files);
+    }
+
+    /// On servers that cannot be reached any more when the run is over.
+    struct GoneAtTheEnd(Arc<dyn Notifier>);
+
+    impl Notifier for GoneAtTheEnd {
+        fn version(&self) -> String {
+            self.0.version()
+        }
+
+        fn publish<'a>(
+            &'a self,
+            channel: Channel,
+            post: &'a Reference,
+        ) -> BoxFuture<'a, Result<(), Failure>> {
+            self.0.publish(channel, post)
+        }
+
+        fn subscribe(&self, channel: Channel) -> BoxFuture<'_, Result<Box<dyn Subscription>, Failure>> {
+            self.0.subscribe(channel)
+        }
+
+        fn clean_up(&self) -> BoxFuture<'_, Result<(), Failure>> {
+            Box::pin(std::future::ready(Err(Failure::TooLate { what: "the clean-up", seconds: 1 })))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clean_up_that_fails_takes_no_figures_along_and_is_told() {
+        let (mut stores, settings, cells, files) = small_matrix().await;
+        let notifier = stores.notifiers.remove(&StoreKind::Memory).unwrap();
+        stores.notifiers.insert(StoreKind::Memory, Arc::new(GoneAtTheEnd(notifier)));
+        let failure = run_on(&stores, &settings, cells, &ProgressBar::hidden()).await.unwrap_err();
+        assert!(matches!(failure, Failure::TooLate { what: "the clean-up", .. }), "{failure}");
+        assert_one_cell_is_written(files);
     }
 }

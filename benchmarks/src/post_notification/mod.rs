@@ -12,6 +12,7 @@ mod report;
 mod rounds;
 mod setup;
 mod stage;
+mod stores;
 mod table;
 
 use std::sync::Arc;
@@ -22,8 +23,9 @@ use indicatif::ProgressBar;
 use self::figures::Figures;
 use self::rounds::Seen;
 use self::stage::Stage;
+use self::stores::Stores;
 use crate::cli::{Mode, PostNotification};
-use crate::{Failure, notifier, output, posts};
+use crate::{Failure, output};
 
 /// Runs the workload, or its matrix, prints a table and writes the figures.
 ///
@@ -37,18 +39,16 @@ pub(crate) async fn run(settings: &PostNotification) -> Result<(), Failure> {
     }
     let Some(cell) = cells.into_iter().next() else { return Ok(()) };
     let progress = output::progress("starting the stores", 0);
-    let posts = posts::open(cell.posts, &settings.given, settings.seed).await?;
-    let notifier = notifier::open(cell.notifier, &settings.given, settings.seed).await?;
-    let stage = Stage::new(settings.clone(), cell, 0, posts, notifier).await?;
-    let played = play(&stage, &progress).await;
+    let stores = Stores::start(settings, std::slice::from_ref(&cell)).await?;
+    let played = async { play(&stores.stage(settings, &cell, 0).await?, &progress).await };
+    let played = played.await;
     progress.finish_and_clear();
-    stage.notifier.clean_up().await?;
-    stage.posts.clean_up().await?;
+    let cleaned = stores.clean_up().await;
     let (figures, seen) = played?;
     print!("{}", table::render(&figures));
     output::write_json(settings.json.as_deref(), &figures)?;
     write_report(settings, std::slice::from_ref(&figures))?;
-    verdict(&seen)
+    verdict(&seen).and(cleaned)
 }
 
 fn write_report(settings: &PostNotification, cells: &[Figures]) -> Result<(), Failure> {

@@ -45,6 +45,7 @@ impl PostgresPosts {
         let (to_primary, to_replica) = (pool(primary).await?, pool(replica).await?);
         sqlx::query(TABLE).execute(&to_primary).await.map_err(failed("make the table"))?;
         writer.migrate_table("antipode_benchmark_posts").await.map_err(failed("migrate the table"))?;
+        PostgresServers::until_applied(&to_primary, &to_replica).await?;
         let version = version(&to_primary).await?;
         Ok(Self { servers, writer, reader, to_primary, to_replica, version })
     }

@@ -1,7 +1,7 @@
 //! Postgres with the bare driver.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antipode_docker::{PostgresOptions, PostgresTopology};
 use sqlx::postgres::PgPoolOptions;
@@ -13,6 +13,12 @@ use crate::cli::Pair;
 /// How many connections a service has to a server.
 const CONNECTIONS: u32 = 10;
 
+/// How long the standby may take to get what is made before the first round.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How far the log is, and whether the standby has applied so much of it. A server that is none has.
+const WRITTEN: &str = "SELECT pg_current_wal_lsn()::text";
+const APPLIED: &str = "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_lsn";
 const HAS_SCHEMA: &str = "SELECT to_regnamespace('antipode') IS NOT NULL";
 const DROP_SCHEMA: &str = "DROP SCHEMA IF EXISTS antipode CASCADE";
 
@@ -48,6 +54,22 @@ impl PostgresServers {
         topology.primary().set_setting("synchronous_standby_names", "*").await?;
         let (primary, replica) = (topology.primary().url(), topology.standby(0).url());
         Ok(Self { primary, replica, ownership: Ownership::Ours(Box::new(topology)) })
+    }
+
+    /// Waits until the standby has all that was made at the primary, such as the table that is read there.
+    pub(crate) async fn until_applied(primary: &PgPool, replica: &PgPool) -> Result<(), Failure> {
+        const OPERATION: &str = "tell how far replication is";
+        let written: String =
+            sqlx::query_scalar(WRITTEN).fetch_one(primary).await.map_err(failed(OPERATION))?;
+        let began = Instant::now();
+        while began.elapsed() < LIMIT {
+            let applied = sqlx::query_scalar(APPLIED).bind(&written).fetch_one(replica).await;
+            if applied.map_err(failed(OPERATION))? {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Err(Failure::TooLate { what: "replication", seconds: LIMIT.as_secs() })
     }
 
     /// Delays replication, if the servers were started here.

@@ -64,9 +64,10 @@ async fn nothing_of_the_run_stays_on_them_and_no_password_gets_out() {
     assert!(!refused.contains("hunter2"), "{refused}");
     assert_eq!(on_primary(&to_postgres).await, ["theirs"], "a run that fails cleans up as well");
 
-    let nobody = "--redis=redis://:hunter2@127.0.0.1:1/,redis://:hunter2@127.0.0.1:1/";
-    let refused = run(&["--posts=postgres", "--notifier=redis", &on_postgres, nobody]).await.unwrap_err();
-    assert!(refused.contains("redis: cannot be reached") && !refused.contains("hunter2"), "{refused}");
+    let nobody = "mongodb://me:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=500";
+    let nobody = format!("--mongodb={nobody},{nobody}");
+    let refused = run(&["--posts=postgres", "--notifier=mongodb", &on_postgres, &nobody]).await.unwrap_err();
+    assert!(refused.contains("mongodb: cannot") && !refused.contains("hunter2"), "{refused}");
     assert_eq!(on_primary(&to_postgres).await, ["theirs"], "and one that cannot begin");
 
     // An application's own.

@@ -1,6 +1,7 @@
 //! The servers of a run: each store's are started once, for all cells.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::stage::Stage;
@@ -63,11 +64,11 @@ impl Stores {
     async fn open(&mut self, settings: &PostNotification, cells: &[Cell]) -> Result<(), Failure> {
         let (given, seed) = (&settings.given, settings.seed);
         for &Cell { posts, notifier, .. } in cells {
-            if !self.posts.contains_key(&posts) {
-                self.posts.insert(posts, posts::open(posts, given, seed).await?);
+            if let Entry::Vacant(place) = self.posts.entry(posts) {
+                place.insert(posts::open(posts, given, seed).await?);
             }
-            if !self.notifiers.contains_key(&notifier) {
-                self.notifiers.insert(notifier, notifier::open(notifier, given, seed).await?);
+            if let Entry::Vacant(place) = self.notifiers.entry(notifier) {
+                place.insert(notifier::open(notifier, given, seed).await?);
             }
         }
         Ok(())

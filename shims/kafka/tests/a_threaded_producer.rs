@@ -16,7 +16,10 @@ use antipode_lineage::{Lineage, LineageScope, Position, WriteId};
 use stage::{PATIENCE, Stage, TOPIC, barrier, builder, depending, foreign, name, placed, registry, written};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// What a delivery callback was called with: the opaque, and where the record is.
+/// What a user gives a record along.
+struct Ticket(String);
+
+/// What a delivery callback was called with: the ticket, and where the record is.
 type Call = (String, Result<(i32, i64), Option<RDKafkaErrorCode>>);
 
 /// The context of a user, who has a partitioner.
@@ -36,14 +39,14 @@ impl Partitioner for Last {
 impl ClientContext for Telling {}
 
 impl ProducerContext<Last> for Telling {
-    type DeliveryOpaque = Box<String>;
+    type DeliveryOpaque = Box<Ticket>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: Box<String>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let outcome = match result {
             Ok(record) => Ok((record.partition(), record.offset())),
             Err((error, _)) => Err(error.rdkafka_error_code()),
         };
-        self.calls.send((*opaque, outcome)).unwrap();
+        self.calls.send((ticket.0, outcome)).unwrap();
     }
 
     fn get_custom_partitioner(&self) -> Option<&Last> {
@@ -70,11 +73,11 @@ fn hasty(stage: &Stage) -> (Threaded, UnboundedReceiver<Call>) {
     threaded(&stage.store, stage.config().set("message.timeout.ms", "1500"))
 }
 
-fn record(payload: &str) -> BaseRecord<'_, str, str, Box<String>> {
-    BaseRecord::with_opaque_to(TOPIC, Box::new(format!("of {payload}"))).key("key").payload(payload)
+fn record(payload: &str) -> BaseRecord<'_, str, str, Box<Ticket>> {
+    BaseRecord::with_opaque_to(TOPIC, Box::new(Ticket(format!("of {payload}")))).key("key").payload(payload)
 }
 
-async fn send(producer: &Threaded, scope: &LineageScope, record: BaseRecord<'_, str, str, Box<String>>) {
+async fn send(producer: &Threaded, scope: &LineageScope, record: BaseRecord<'_, str, str, Box<Ticket>>) {
     scope.run(async { producer.send(record) }).await.map_err(|(error, _)| error).unwrap();
 }
 
@@ -193,7 +196,7 @@ async fn a_record_that_never_left_is_no_write() {
     let refused = scope.run(async { producer.send(record(&large)) }).await;
     let (error, returned) = refused.unwrap_err();
     assert!(error.to_string().contains("could not queue"), "{error}");
-    assert_eq!(returned.delivery_opaque.as_str(), format!("of {large}"));
+    assert_eq!(returned.delivery_opaque.0, format!("of {large}"));
     assert_eq!(scope.settled().await, Lineage::new());
     send(&producer, &scope, record("astray").partition(99)).await;
     assert_eq!(scope.settled().await, Lineage::new());
@@ -207,7 +210,7 @@ async fn outside_of_a_lineage_it_is_as_the_store_was_told() {
     let (producer, called) = threaded(&stage.store, &stage.config());
     let (error, returned) = producer.send(record("hello")).unwrap_err();
     assert!(error.is_missing(), "{error}");
-    assert_eq!(returned.delivery_opaque.as_str(), "of hello");
+    assert_eq!(returned.delivery_opaque.0, "of hello");
     assert_eq!(calls(producer, called).await, []);
     let store = builder(&stage.topology).on_missing(OnMissing::Ignore).build().unwrap();
     let (producer, called) = threaded(&store, &stage.config());

@@ -174,20 +174,25 @@ fn keeps_posts(name: &str) -> Result<StoreKind, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
+impl PostNotification {
+    /// The settings that these arguments ask for.
+    pub(crate) fn of<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        #[derive(clap::Parser)]
+        #[command(no_binary_name = true)]
+        struct Command {
+            #[command(flatten)]
+            settings: PostNotification,
+        }
+        <Command as clap::Parser>::try_parse_from(arguments).unwrap().settings
+    }
+}
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        settings: PostNotification,
-    }
-
     fn cells(arguments: &str) -> Result<Vec<Cell>, Failure> {
-        let arguments = ["antipode"].into_iter().chain(arguments.split_whitespace());
-        Command::try_parse_from(arguments).unwrap().settings.cells()
+        PostNotification::of(arguments.split_whitespace()).cells()
     }
 
     #[test]

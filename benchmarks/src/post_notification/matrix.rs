@@ -66,7 +66,6 @@ mod tests {
     use std::sync::Arc;
 
     use antipode::barrier::BoxFuture;
-    use clap::Parser;
     use tempfile::NamedTempFile;
 
     use super::*;
@@ -74,19 +73,13 @@ mod tests {
     use crate::notifier::{Channel, Notifier, Subscription};
     use crate::posts::Reference;
 
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        settings: PostNotification,
-    }
-
     /// A matrix of one cell that needs no server, and where its figures and its report go.
     async fn small_matrix() -> (Stores, PostNotification, Vec<Cell>, [NamedTempFile; 2]) {
         let files = [NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap()];
         let [json, report] = files.each_ref().map(|file| file.path().to_str().unwrap());
-        let one = ["antipode", "--matrix", "--posts=memory", "--notifier=memory", "--variant=insert"];
+        let one = ["--matrix", "--posts=memory", "--notifier=memory", "--variant=insert"];
         let extent = ["--modes=off", "--rounds=2", "--lag=10ms", "--json", json, "--report", report];
-        let Command { settings } = Command::parse_from([one.as_slice(), &extent].concat());
+        let settings = PostNotification::of([one.as_slice(), &extent].concat());
         let cells = settings.cells().unwrap();
         (Stores::start(&settings, &cells).await.unwrap(), settings, cells, files)
     }

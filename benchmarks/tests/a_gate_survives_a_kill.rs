@@ -15,8 +15,11 @@ fn nothing_is_lost_reordered_or_handled_too_early() {
     }
     assert!(survival["waited"].as_u64().unwrap() > 0, "some posts were late: {shown}");
     assert!(shown["without_gate"].as_f64().unwrap() > 0.0, "without a gate it goes wrong: {shown}");
-    for figure in ["plain_per_second", "gate_per_second", "ratio"] {
-        assert!(shown["throughput"][figure].as_f64().unwrap() > 0.0, "{shown}");
+    for handlers in ["reading", "empty"] {
+        for figure in ["plain_per_second", "gate_per_second", "ratio"] {
+            assert!(shown["throughput"][handlers][figure].as_f64().unwrap() > 0.0, "{shown}");
+        }
     }
+    assert!(shown["throughput"]["cost_us"].is_f64(), "{shown}");
     assert!(shown["stuck_key"]["parked"].as_u64().unwrap() > 0, "{shown}");
 }

@@ -1,11 +1,13 @@
 //! The figures of a run.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::judge::Verdict;
 use super::stuck::Stuck;
 use super::survival::Survival;
-use super::throughput::Throughput;
+use super::throughput::{Compared, Throughput};
 use crate::cli::Gate;
 use crate::statistics::{Rate, rounded};
 use crate::{Failure, output};
@@ -43,7 +45,7 @@ impl Figures {
 
     pub(super) fn render(&self) -> String {
         let Verdict { records, lost, reordered, violations, repeated, waited } = &self.survival;
-        let Throughput { plain_per_second, gate_per_second, ratio, parked_share } = &self.throughput;
+        let Throughput { handlers, reading, empty, cost_us, parked_share } = &self.throughput;
         let stuck = &self.stuck_key;
         format!(
             "\ngate\n\
@@ -55,8 +57,9 @@ impl Figures {
              handled again         {repeated}\n\
              had to wait           {waited}\n\n\
              Records per second when nothing is late, medians of {rounds} rounds in turn ({parked} parked):\n\
-             plain consumer {plain_per_second:.0}, gate {gate_per_second:.0}, ratio {ratio:.2}\n\n\
-             One stuck key; p50 / p99 in ms of the other keys' records, medians of {rounds} turns:\n\
+             {handlers} handlers that look the post up: {reading}\n\
+             one handler that does nothing:   {empty}, {cost_us:.2} µs more for a record\n\n\
+             One stuck key; p50 / p99 in ms of the other keys' records, medians of turns:\n\
              without {:.2} / {:.2}, with {:.2} / {:.2}, ratio of p99 {:.2}, {} parked\n\n\
              antipode: {version}\n",
             stuck.free_p50_ms,
@@ -85,5 +88,12 @@ impl Figures {
             return Err(Failure::Garbled { what: "the records", found });
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plain_per_second, gate_per_second, ratio } = self;
+        write!(f, "plain consumer {plain_per_second:.0}, gate {gate_per_second:.0}, ratio {ratio:.2}")
     }
 }

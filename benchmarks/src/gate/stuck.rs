@@ -15,10 +15,13 @@ use super::throughput::median;
 use crate::Failure;
 use crate::cli::Gate;
 use crate::servers::kafka::{LIMIT, failed};
-use crate::statistics::Durations;
+use crate::statistics::{Durations, Quantiles, rounded};
+
+/// How often each side has its turn in a round.
+const TURNS: u32 = 3;
 
 /// How many records one turn sends, one each period.
-const RECORDS: u32 = 2_000;
+const RECORDS: u32 = 1_000;
 const PERIOD: Duration = Duration::from_millis(1);
 
 /// Of so many records one belongs to the stuck key.
@@ -32,7 +35,7 @@ pub(super) struct Stuck {
     pub(super) free_p99_ms: f64,
     pub(super) stuck_p50_ms: f64,
     pub(super) stuck_p99_ms: f64,
-    /// p99 with a stuck key ÷ p99 without, the median of the turns.
+    /// p99 with a stuck key ÷ p99 without.
     pub(super) ratio: f64,
     /// Records that were parked at the end of a turn with a stuck key.
     pub(super) parked: usize,
@@ -49,29 +52,28 @@ struct Scene {
 
 pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Stuck, Failure> {
     let scene = Scene::open(stage, settings).await?;
-    scene.turn(None).await?;
-    let (mut free, mut stuck, mut ratios, mut parked) = ([vec![], vec![]], [vec![], vec![]], vec![], 0);
-    for _ in 0..settings.rounds {
-        let without = scene.turn(None).await?.quantiles();
-        scene.late.cut("eu").map_err(memory)?;
-        let with = scene.turn(Some("stuck")).await?.quantiles();
-        parked = scene.gate.parked();
-        scene.late.heal("eu").map_err(memory)?;
-        scene.drain().await?;
-        for (held, found) in [(&mut free, without), (&mut stuck, with)] {
-            held[0].push(found.p50);
-            held[1].push(found.p99);
+    scene.free().await?;
+    let (mut free, mut stuck, mut parked) = (Vec::new(), Vec::new(), 0);
+    // Short turns, now one first and now the other: what else runs on the machine befalls both.
+    for turn in 0..settings.rounds * TURNS {
+        if turn % 2 == 0 {
+            free.push(scene.free().await?);
         }
-        ratios.push(with.p99 / without.p99);
+        let (quantiles, left) = scene.stuck().await?;
+        stuck.push(quantiles);
+        parked = left;
+        if turn % 2 == 1 {
+            free.push(scene.free().await?);
+        }
     }
-    let [mut free_p50, mut free_p99] = free;
-    let [mut stuck_p50, mut stuck_p99] = stuck;
+    let p50 = |turns: &[Quantiles]| median(turns.iter().map(|turn| turn.p50));
+    let p99 = |turns: &[Quantiles]| median(turns.iter().map(|turn| turn.p99));
     Ok(Stuck {
-        free_p50_ms: median(&mut free_p50),
-        free_p99_ms: median(&mut free_p99),
-        stuck_p50_ms: median(&mut stuck_p50),
-        stuck_p99_ms: median(&mut stuck_p99),
-        ratio: median(&mut ratios),
+        free_p50_ms: p50(&free),
+        free_p99_ms: p99(&free),
+        stuck_p50_ms: p50(&stuck),
+        stuck_p99_ms: p99(&stuck),
+        ratio: rounded(p99(&stuck) / p99(&free)),
         parked,
     })
 }
@@ -93,6 +95,21 @@ impl Scene {
         let producer = store.producer(connection(&bootstrap).set("linger.ms", "0"));
         let producer = producer.map_err(failed("be written to"))?;
         Ok(Self { gate, producer, fresh, late, keys: settings.keys, began: Instant::now() })
+    }
+
+    /// A turn in which nothing is stuck.
+    async fn free(&self) -> Result<Quantiles, Failure> {
+        Ok(self.turn(None).await?.quantiles())
+    }
+
+    /// A turn with a stuck key, and how many records were parked at its end.
+    async fn stuck(&self) -> Result<(Quantiles, usize), Failure> {
+        self.late.cut("eu").map_err(memory)?;
+        let taken = self.turn(Some("stuck")).await?;
+        let parked = self.gate.parked();
+        self.late.heal("eu").map_err(memory)?;
+        self.drain().await?;
+        Ok((taken.quantiles(), parked))
     }
 
     /// Sends records at a steady pace and handles them; returns how long those took that are not stuck.

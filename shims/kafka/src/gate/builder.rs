@@ -110,7 +110,7 @@ impl GateBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> Result<Gate, Error> {
         let config = self.consumer_config()?;
-        let shared = Arc::new(Shared::new(self.limits));
+        let shared = Arc::new(Shared::new(self.store.clone(), self.limits));
         let context = Rebalances { shared: Arc::clone(&shared) };
         let consumer = self.store.consumer_with_context(&config, context)?;
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
@@ -122,7 +122,6 @@ impl GateBuilder {
         };
         let stores = self.stores.map(Arc::from);
         Ok(Gate::new(
-            self.store,
             consumer,
             shared,
             super::Rules {

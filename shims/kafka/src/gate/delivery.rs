@@ -8,7 +8,6 @@ use rdkafka::message::{BorrowedMessage, Headers, Message, OwnedMessage};
 
 use super::core::Ticket;
 use super::held::{Held, Shared, Terms};
-use crate::KafkaStore;
 
 /// A record whose dependencies are visible, to be handled.
 ///
@@ -21,7 +20,6 @@ pub struct Delivery<'a> {
     record: Option<Record<'a>>,
     ticket: Ticket,
     terms: Terms,
-    store: KafkaStore,
     shared: Arc<Shared>,
 }
 
@@ -47,11 +45,9 @@ impl<'a> Delivery<'a> {
         message: BorrowedMessage<'a>,
         ticket: Ticket,
         terms: Terms,
-        store: &KafkaStore,
         shared: &Arc<Shared>,
     ) -> Self {
-        let record = Some(Record::Fresh(message));
-        Self { record, ticket, terms, store: store.clone(), shared: Arc::clone(shared) }
+        Self { record: Some(Record::Fresh(message)), ticket, terms, shared: Arc::clone(shared) }
     }
 
     /// The record is handled: its offset may be committed once all before it are handled, too.
@@ -72,8 +68,7 @@ impl<'a> Delivery<'a> {
             attempts: self.terms.attempts,
             stale: self.terms.stale.take(),
         };
-        let (store, shared) = (self.store.clone(), Arc::clone(&self.shared));
-        Delivery { record, ticket: self.ticket, terms, store, shared }
+        Delivery { record, ticket: self.ticket, terms, shared: Arc::clone(&self.shared) }
     }
 
     /// The topic.
@@ -140,8 +135,8 @@ impl<'a> Delivery<'a> {
     #[must_use]
     pub fn scope(&self) -> LineageScope {
         let scope = match &self.record {
-            Some(Record::Fresh(message)) => self.store.record_scope(message),
-            Some(Record::Kept(message)) => self.store.record_scope(message),
+            Some(Record::Fresh(message)) => self.shared.store.record_scope(message),
+            Some(Record::Kept(message)) => self.shared.store.record_scope(message),
             None => LineageScope::new(),
         };
         if self.is_stale() {
@@ -177,10 +172,9 @@ impl<'a> Delivery<'a> {
 }
 
 impl Delivery<'static> {
-    pub(super) fn kept(held: Held, ticket: Ticket, store: &KafkaStore, shared: &Arc<Shared>) -> Self {
+    pub(super) fn kept(held: Held, ticket: Ticket, shared: &Arc<Shared>) -> Self {
         let Held { message, terms } = held;
-        let record = Some(Record::Kept(message));
-        Self { record, ticket, terms, store: store.clone(), shared: Arc::clone(shared) }
+        Self { record: Some(Record::Kept(message)), ticket, terms, shared: Arc::clone(shared) }
     }
 }
 
@@ -193,7 +187,7 @@ impl Drop for Delivery<'_> {
             attempts: self.terms.attempts.saturating_add(1),
             stale: None,
         };
-        let held = Held { message: record.into_owned(), terms };
+        let held = Box::new(Held { message: record.into_owned(), terms });
         self.shared.change(|core| core.give_back(self.ticket, held));
     }
 }

@@ -9,7 +9,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use tokio::time::Instant;
 
 use super::core::{Core, Limits};
-use crate::RecordPlace;
+use crate::{KafkaStore, RecordPlace};
 
 /// A record that is not handed over.
 #[derive(Debug)]
@@ -36,19 +36,20 @@ pub(super) struct Terms {
     pub(super) stale: Option<Box<BarrierError>>,
 }
 
-#[derive(Debug)]
 pub(super) struct Shared {
-    core: Mutex<Core<Held>>,
+    /// Where the records come from.
+    pub(super) store: KafkaStore,
+    core: Mutex<Core<Box<Held>>>,
     /// Whoever drives the gate waits with it.
     waker: AtomicWaker,
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { core: Mutex::new(Core::new(limits)), waker: AtomicWaker::new() }
+    pub(super) fn new(store: KafkaStore, limits: Limits) -> Self {
+        Self { store, core: Mutex::new(Core::new(limits)), waker: AtomicWaker::new() }
     }
 
-    pub(super) fn core(&self) -> MutexGuard<'_, Core<Held>> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core<Box<Held>>> {
         // A panic leaves the core whole: at worst a record is handed over again.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,7 +60,7 @@ impl Shared {
 
     /// Changes the core on behalf of a handler, and tells whoever drives the gate if there is something
     /// to do.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Core<Held>)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Core<Box<Held>>)) {
         let mut core = self.core();
         change(&mut core);
         let idle = core.is_idle();

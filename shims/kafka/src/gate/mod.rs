@@ -8,6 +8,7 @@ mod held;
 mod lanes;
 mod policy;
 mod rebalances;
+mod waits;
 mod window;
 
 use std::future::poll_fn;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use antipode_barrier::{Barrier, BarrierError, BoxFuture, Registry, Store};
+use antipode_barrier::{Barrier, BoxFuture, Registry, Store};
 use antipode_lineage::{Lineage, StoreName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rdkafka::TopicPartitionList;
@@ -26,25 +27,20 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 pub use self::builder::GateBuilder;
 pub use self::dead_letter::DEAD_LETTER_HEADER;
 pub use self::delivery::Delivery;
 pub use self::policy::{Keyless, OnLate};
 
-use self::core::{Flow, Ticket};
+use self::core::Flow;
 use self::dead_letter::DeadLetters;
 use self::held::{Held, Shared, Terms};
 use self::lanes::{LaneId, Turn};
 use self::rebalances::{Rebalances, list};
+use self::waits::Ended;
 use crate::{Error, KafkaConsumer, KafkaStore};
-
-/// How long a record that is late on arrival at the front of its key is looked at all the same.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// How long a barrier that was refused because too many wait is put off.
-const REFUSED: Duration = Duration::from_millis(10);
 
 /// How many records pass until the clock is looked at for the next commit.
 const COMMIT_CHECK: u32 = 256;
@@ -101,7 +97,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 /// # }
 /// ```
 pub struct Gate {
-    store: KafkaStore,
     consumer: Arc<KafkaConsumer<Rebalances>>,
     shared: Arc<Shared>,
     rules: Rules,
@@ -128,12 +123,6 @@ struct Seat {
     passed: u32,
 }
 
-/// A wait's end.
-enum Ended {
-    Barrier(Ticket, Result<(), Box<BarrierError>>),
-    DeadLetter(Ticket, Result<(), KafkaError>),
-}
-
 enum Event<'a> {
     Ended(Ended),
     Message(Result<BorrowedMessage<'a>, KafkaError>),
@@ -147,7 +136,6 @@ impl Gate {
     }
 
     fn new(
-        store: KafkaStore,
         consumer: KafkaConsumer<Rebalances>,
         shared: Arc<Shared>,
         rules: Rules,
@@ -157,7 +145,6 @@ impl Gate {
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let seat = Seat { waits: FuturesUnordered::new(), commits, committed: Instant::now(), passed: 0 };
         Self {
-            store,
             consumer: Arc::new(consumer),
             shared,
             rules,
@@ -251,7 +238,7 @@ impl Gate {
             }
         }
         let (ticket, held) = core.next()?;
-        Some(Delivery::kept(held, ticket, &self.store, &self.shared))
+        Some(Delivery::kept(*held, ticket, &self.shared))
     }
 
     async fn event(&self, seat: &mut Seat) -> Event<'_> {
@@ -276,7 +263,7 @@ impl Gate {
 
     /// Hands a record over at once if nothing stands against it, else parks it.
     fn arrived<'a>(&'a self, seat: &mut Seat, message: BorrowedMessage<'a>) -> Option<Delivery<'a>> {
-        let lineage = self.store.writer_lineage(&message);
+        let lineage = self.shared.store.writer_lineage(&message);
         let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
         let mut core = self.shared.core();
         // Else it has gone to another consumer meanwhile.
@@ -284,66 +271,14 @@ impl Gate {
         let terms = Terms { lineage, since: None, attempts: 0, stale: None };
         if turn == Turn::First && self.barrier(&terms.lineage, &self.rules.registry).known().is_some() {
             drop(core);
-            return Some(Delivery::fresh(message, ticket, terms, &self.store, &self.shared));
+            return Some(Delivery::fresh(message, ticket, terms, &self.shared));
         }
         let terms = Terms { since: Some(Instant::now()), ..terms };
         if turn == Turn::First {
             seat.waits.push(self.wait(ticket, &terms));
         }
-        core.park(ticket, Held { message: message.detach(), terms });
+        core.park(ticket, Box::new(Held { message: message.detach(), terms }));
         None
-    }
-
-    fn ended(&self, seat: &mut Seat, ended: Ended) -> Result<(), Error> {
-        let mut core = self.shared.core();
-        match ended {
-            Ended::Barrier(ticket, Ok(())) => core.release(ticket, |_| ()),
-            Ended::DeadLetter(ticket, Ok(())) => core.done(ticket),
-            Ended::Barrier(ticket, Err(source)) => {
-                let Some(held) = core.waiting(ticket) else { return Ok(()) };
-                match (&self.rules.on_late, &self.dead_letters) {
-                    (OnLate::DeadLetter(_), Some(letters)) => {
-                        let (letters, message) = (letters.clone(), held.message.clone());
-                        seat.waits.push(Box::pin(async move {
-                            Ended::DeadLetter(ticket, letters.send(message, &source).await)
-                        }));
-                    }
-                    (OnLate::Deliver, _) => core.release(ticket, |held| held.terms.stale = Some(source)),
-                    (OnLate::Fail | OnLate::DeadLetter(_), _) => {
-                        let (store, place) = (self.store.name(), held.place());
-                        let error = Error::Late { store, place, source };
-                        core.recheck(ticket, |held| held.terms.since = Some(Instant::now()));
-                        return Err(error);
-                    }
-                }
-            }
-            Ended::DeadLetter(ticket, Err(source)) => {
-                let Some(held) = core.waiting(ticket) else { return Ok(()) };
-                let (store, place) = (self.store.name(), held.place());
-                let error = Error::DeadLetter { store, place, source: Box::new(source) };
-                core.recheck(ticket, |_| ());
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for what a record depends on, for as long as it has.
-    fn wait(&self, ticket: Ticket, terms: &Terms) -> BoxFuture<'static, Ended> {
-        let since = terms.since.unwrap_or_else(Instant::now);
-        let deadline = (since + self.rules.deadline).max(Instant::now() + LOOK.min(self.rules.deadline));
-        let (registry, stores) = (self.rules.registry.clone(), self.rules.stores.clone());
-        let lineage = terms.lineage.clone();
-        Box::pin(async move {
-            loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let barrier = selected(registry.barrier_on(&lineage), stores.as_deref());
-                match barrier.deadline(left).await {
-                    Err(error) if error.is_too_many() && left > REFUSED => sleep(REFUSED).await,
-                    outcome => return Ended::Barrier(ticket, outcome.map(drop).map_err(Box::new)),
-                }
-            }
-        })
     }
 
     fn barrier<'b>(&'b self, lineage: &'b Lineage, registry: &'b Registry) -> Barrier<'b> {
@@ -387,7 +322,7 @@ impl Gate {
     }
 
     fn failed(&self) -> impl Fn(KafkaError) -> Error + use<> {
-        let store = self.store.name();
+        let store = self.shared.store.name();
         move |source| Error::Consume { store, source: Box::new(source) }
     }
 }
@@ -401,6 +336,6 @@ fn selected<'a>(barrier: Barrier<'a>, stores: Option<&'a [StoreName]>) -> Barrie
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate").field("store", &self.store.name()).finish_non_exhaustive()
+        f.debug_struct("Gate").field("store", &self.shared.store.name()).finish_non_exhaustive()
     }
 }

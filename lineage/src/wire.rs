@@ -23,12 +23,16 @@
 //! new version number, which this one refuses.
 
 use data_encoding::BASE64URL_NOPAD;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{InvalidName, Lineage, MAX_ENTRIES, SigningKeys, body};
 
 /// The longest text of a lineage, in bytes. With the key before it, it stays below the 4,096 bytes
 /// that some baggage libraries allow a member.
 pub const MAX_WIRE_LEN: usize = 4_000;
+
+/// Few lineages have more bytes.
+const USUAL_LEN: usize = 128;
 
 const VERSION: u8 = 1;
 const SIGNED: u8 = 0b001;
@@ -147,7 +151,9 @@ impl LineageCodec {
         if text.len() > MAX_WIRE_LEN {
             return Err(WireError::TooLong { len: text.len() });
         }
-        let bytes = BASE64URL_NOPAD.decode(text).map_err(|_| WireError::Alphabet)?;
+        let len = BASE64URL_NOPAD.decode_len(text.len()).map_err(|_| WireError::Alphabet)?;
+        let mut bytes: SmallVec<[u8; USUAL_LEN]> = smallvec![0; len];
+        BASE64URL_NOPAD.decode_mut(text, &mut bytes).map_err(|_| WireError::Alphabet)?;
         let message = self.unsealed(&bytes)?;
         let (head, entries) = message.split_first().ok_or(WireError::Damaged)?;
         let mut lineage = body::read(entries)?;
@@ -179,7 +185,8 @@ impl LineageCodec {
             | mark(self.keys.is_some(), SIGNED)
             | mark(lineage.has_overflowed(), EVERYTHING)
             | mark(lineage.is_weak(), WEAK);
-        let mut message = vec![head];
+        let mut message = Vec::with_capacity(USUAL_LEN);
+        message.push(head);
         body::write(&mut message, lineage.writes());
         message
     }

@@ -26,7 +26,10 @@ pub fn header_lineage<M: Message>(record: &M, codec: &LineageCodec) -> Result<Op
             return Err(WireError::Malformed);
         }
         let lineage = codec.decode(header.value.unwrap_or_default())?;
-        found.get_or_insert_default().join(&lineage);
+        match &mut found {
+            Some(found) => found.join(&lineage),
+            None => found = Some(lineage),
+        }
     }
     Ok(found)
 }

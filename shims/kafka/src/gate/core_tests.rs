@@ -360,3 +360,16 @@ fn an_assignment_replaces_the_one_before() {
     core.done(old);
     assert!(core.uncommitted().is_empty());
 }
+
+#[test]
+fn a_late_word_about_a_record_that_was_cut_off_lets_nobody_pass() {
+    let mut core = core();
+    let (old, _) = core.arrive("posts", 0, 10, LaneId(1)).unwrap();
+    core.park(old, "cut off while its dead letter was written");
+    let (new, turn) = core.arrive("posts", 0, 10, LaneId(1)).unwrap();
+    assert_eq!(turn, Turn::First);
+    core.done(old);
+    assert_eq!(core.arrive("posts", 0, 11, LaneId(1)).unwrap().1, Turn::Behind);
+    core.done(new);
+    assert_eq!(core.uncommitted()[0].offset, 11);
+}

@@ -1,7 +1,8 @@
 use futures_util::future::try_join_all;
 use rdkafka::{
-    admin::{AdminOptions, NewTopic, TopicReplication},
-    error::KafkaError,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult},
+    client::DefaultClientContext,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode,
 };
 
@@ -14,6 +15,9 @@ use crate::{Proxy, TopologyError, wait};
 
 /// How often other ports are tried when a chosen one was taken meanwhile.
 const PORTS: usize = 5;
+
+/// How often a request that the driver gave up is made again.
+const ATTEMPTS: usize = 5;
 
 /// A Kafka cluster in KRaft mode: every broker is a controller as well.
 ///
@@ -141,11 +145,7 @@ impl KafkaTopology {
     ) -> Result<(), TopologyError> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
         let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-        let made = async {
-            let options = AdminOptions::new().operation_timeout(Some(wait::LIMIT));
-            admin(&self.bootstrap())?.create_topics([&topic], &options).await
-        };
-        self.outcome(made.await, "create a topic")?;
+        self.administer(&Request::Create(topic)).await.map_err(self.refused("create a topic"))?;
         self.until_all_know(Some(name), "aware of the topic").await
     }
 
@@ -155,11 +155,7 @@ impl KafkaTopology {
     ///
     /// As [`create_topic`](Self::create_topic).
     pub async fn delete_topic(&self, name: &str) -> Result<(), TopologyError> {
-        let deleted = async {
-            let options = AdminOptions::new().operation_timeout(Some(wait::LIMIT));
-            admin(&self.bootstrap())?.delete_topics(&[name], &options).await
-        };
-        self.outcome(deleted.await, "delete a topic")?;
+        self.administer(&Request::Delete(name)).await.map_err(self.refused("delete a topic"))?;
         for broker in self.running() {
             let gone = wait::until(wait::LIMIT, || async {
                 let known = metadata(broker.addr(), name).await;
@@ -294,18 +290,30 @@ impl KafkaTopology {
         Ok(())
     }
 
-    /// What came of a request about one topic.
-    fn outcome(
-        &self,
-        answer: Result<Vec<rdkafka::admin::TopicResult>, KafkaError>,
-        operation: &'static str,
-    ) -> Result<(), TopologyError> {
-        let answer = answer.and_then(|answers| {
-            let refusals = answers.into_iter().filter_map(Result::err);
-            refusals.map(|(_, code)| KafkaError::AdminOp(code)).next().map_or(Ok(()), Err)
-        });
-        let broker = self.running().next().unwrap_or_else(|| self.broker(0));
-        answer.map_err(broker.server().refused(operation))
+    /// Makes a request about a topic. The driver gives one up when it gets to know the brokers while it
+    /// is under way; made again, it may find that it is done.
+    async fn administer(&self, request: &Request<'_>) -> KafkaResult<()> {
+        let options = AdminOptions::new().operation_timeout(Some(wait::LIMIT));
+        let mut given_up = 0;
+        loop {
+            let answers = request.send(&admin(&self.bootstrap())?, &options).await;
+            let refusal = answers.map(|answers| answers.into_iter().find_map(Result::err));
+            let code = match refusal {
+                Ok(None) => return Ok(()),
+                Ok(Some((_, code))) | Err(KafkaError::AdminOp(code)) => code,
+                Err(error) => return Err(error),
+            };
+            match code {
+                RDKafkaErrorCode::DestroyBroker if given_up < ATTEMPTS => given_up += 1,
+                code if code == request.done() && given_up > 0 => return Ok(()),
+                code => return Err(KafkaError::AdminOp(code)),
+            }
+        }
+    }
+
+    /// For `map_err`: the brokers could not do `operation`.
+    fn refused(&self, operation: &'static str) -> impl FnOnce(KafkaError) -> TopologyError {
+        self.running().next().unwrap_or_else(|| self.broker(0)).server().refused(operation)
     }
 
     fn running(&self) -> impl Iterator<Item = &KafkaNode> {
@@ -316,6 +324,33 @@ impl KafkaTopology {
         match self.places.get(index) {
             Some(place) => place,
             None => panic!("no broker {index} among {}", self.brokers.len()),
+        }
+    }
+}
+
+/// A request about a topic.
+enum Request<'a> {
+    Create(NewTopic<'a>),
+    Delete(&'a str),
+}
+
+impl Request<'_> {
+    async fn send(
+        &self,
+        admin: &AdminClient<DefaultClientContext>,
+        options: &AdminOptions,
+    ) -> KafkaResult<Vec<TopicResult>> {
+        match self {
+            Self::Create(topic) => admin.create_topics([topic], options).await,
+            Self::Delete(name) => admin.delete_topics(&[name], options).await,
+        }
+    }
+
+    /// How it is refused once it is done.
+    fn done(&self) -> RDKafkaErrorCode {
+        match self {
+            Self::Create(_) => RDKafkaErrorCode::TopicAlreadyExists,
+            Self::Delete(_) => RDKafkaErrorCode::UnknownTopicOrPartition,
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Leader {
 
 impl Metadata {
     /// # Errors
-    /// [`Error::Refused`] unless all the topics exist.
+    /// [`Error::Unsettled`] and [`Error::Refused`] unless all the topics exist.
     pub(crate) fn parse(
         store: StoreName,
         topics: &[String],
@@ -49,7 +49,14 @@ impl Metadata {
                 answer.topics.iter().find(|topic| topic.name.as_ref().is_some_and(|name| named(name)));
             let topic = topic.ok_or_else(|| refused("is not spoken of"))?;
             if let Some(error) = ResponseError::try_from_code(topic.error_code) {
-                return Err(refused(&format!("is not to be had ({error:?}): create it, and allow DESCRIBE")));
+                let reason = format!("is not to be had ({error:?}): create it, and allow DESCRIBE");
+                return Err(match error {
+                    // So says a broker that has not heard of a new topic yet.
+                    ResponseError::UnknownTopicOrPartition => {
+                        Error::Unsettled { store, reason: format!("topic {name} {reason}") }
+                    }
+                    _ => refused(&reason),
+                });
             }
             let (id, _) = topic.topic_id.as_u64_pair();
             if id == 0 {

@@ -179,6 +179,8 @@ impl Bed for KafkaBed {
     async fn heal(&mut self) -> BedResult {
         if !self.topology.broker(0).is_running() {
             self.topology.broker(0).restart().await?;
+            // A record sent before anyone looked whether the leader epoch changed could be of either.
+            self.store.check().await?;
         }
         for region in &self.regions {
             region.set(Flow::Whole).await;

@@ -4,9 +4,9 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use antipode_barrier::{Registry, Store, Verdict};
+use antipode_barrier::{Registry, Shards, Store, Verdict};
 use antipode_docker::{PostgresNode, PostgresOptions, PostgresTopology};
-use antipode_lineage::{Lineage, LineageScope, Position, WriteId};
+use antipode_lineage::{Lineage, LineageScope, Position, Shard, WriteId};
 use antipode_postgres::sqlx::postgres::PgPoolOptions;
 use antipode_postgres::sqlx::{self, AssertSqlSafe, PgPool};
 use antipode_postgres::{PostgresStore, PostgresStoreBuilder};
@@ -75,6 +75,17 @@ pub(crate) async fn table(store: &PostgresStore, registry: &Registry, name: &str
     store.migrate_table(name).await?;
     let latest = Lineage::from(WriteId::unplaced(store.name()));
     registry.barrier_on(&latest).await?;
+    // A barrier is content with the first standby that has it.
+    let made = lsn(store.inner(), "pg_current_wal_flush_lsn").await?;
+    for standby in store.replicas() {
+        let applied = async {
+            while standby.probe(Shards::All).await?.get(Shard::ONLY).is_none_or(|it| it.position.0 < made) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok::<_, antipode_barrier::ProbeError>(())
+        };
+        tokio::time::timeout(PATIENCE, applied).await??;
+    }
     Ok(())
 }
 

@@ -116,7 +116,8 @@ async fn a_write_that_too_few_members_acknowledged_has_happened_nevertheless() {
     happened!(posts.replace_one(doc! { "_id": 2 }, doc! { "a": 1 }));
     happened!(posts.find_one_and_replace(doc! { "_id": 2 }, doc! { "a": 2 }));
     // Without the mark that the lineage is weak.
-    let values = posts.inner().find(doc! {}).projection(doc! { LINEAGE_FIELD: 0 }).sort(doc! { "_id": 1 });
+    let values = posts.inner().clone();
+    let values = values.find(doc! {}).projection(doc! { LINEAGE_FIELD: 0 }).sort(doc! { "_id": 1 });
     let documents: Vec<_> = values.await.unwrap().try_collect().await.unwrap();
     assert_eq!(documents, [doc! { "_id": 1, "a": 3 }, doc! { "_id": 2, "a": 2 }]);
     happened!(posts.find_one_and_delete(doc! { "_id": 1 }));

@@ -19,9 +19,16 @@
     feature = "kafka",
     doc = "- [`kafka`]: the shim for Kafka producers and consumers, and a causal delivery gate."
 )]
+#![cfg_attr(
+    feature = "edge",
+    doc = "- [`edge`]: what lineage is taken from a request and sent to whom, session tokens for browsers."
+)]
 //!
-//! This crate only re-exports; each part is a crate of its own, and a store's driver is compiled only
+//! The stores' shims are re-exported; each is a crate of its own, and a store's driver is compiled only
 //! with the store's feature. The README has the example, DESIGN.md the reasons.
+
+#[cfg(feature = "edge")]
+pub mod edge;
 
 pub use antipode_barrier as barrier;
 pub use antipode_lineage as lineage;

@@ -1,0 +1,149 @@
+//! What was not as it should be: counted, told, and logged without a flood.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a kind of fault is logged at most.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// What can be wrong with what comes in. Few and fixed, so a metric may have it as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A request has no lineage. Counted where lineage is taken or required.
+    Missing,
+    /// A lineage cannot be read: damaged, forged, not signed, or of a newer version.
+    Unreadable,
+    /// There is more baggage than is read.
+    TooLarge,
+}
+
+/// What was made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Treated {
+    /// The request was refused.
+    Refused,
+    /// The request begins with everything: its barriers wait for all that the primaries hold.
+    AsEverything,
+    /// The request begins with nothing.
+    AsNothing,
+}
+
+/// Told of every fault. Called on the path of the request: be quick, do not block.
+pub trait EdgeObserver: Send + Sync + 'static {
+    /// A fault was found and treated so.
+    fn found(&self, fault: Fault, treated: Treated);
+}
+
+impl Fault {
+    /// Every one.
+    pub const ALL: [Fault; 3] = [Fault::Missing, Fault::Unreadable, Fault::TooLarge];
+
+    /// A short name, for labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl Treated {
+    /// A short name, for labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::AsEverything => "as_everything",
+            Self::AsNothing => "as_nothing",
+        }
+    }
+}
+
+/// Counts, observer and log of one [`Inbound`](super::Inbound).
+pub(super) struct Faults {
+    tallies: [Tally; Fault::ALL.len()],
+    observer: Option<Box<dyn EdgeObserver>>,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Tally {
+    count: AtomicU64,
+    /// When the next line may be logged, in milliseconds after the beginning.
+    next_line: AtomicU64,
+}
+
+impl Faults {
+    pub(super) fn told_to(observer: impl EdgeObserver) -> Self {
+        Self { observer: Some(Box::new(observer)), ..Self::default() }
+    }
+
+    pub(super) fn count(&self, fault: Fault) -> u64 {
+        self.tally(fault).map_or(0, |tally| tally.count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn found(&self, fault: Fault, treated: Treated, detail: &dyn fmt::Display) {
+        if let Some(observer) = &self.observer {
+            observer.found(fault, treated);
+        }
+        let Some(tally) = self.tally(fault) else { return };
+        let count = tally.count.fetch_add(1, Ordering::Relaxed) + 1;
+        // That a request has no lineage is an everyday thing where none is required.
+        let everyday = fault == Fault::Missing && treated != Treated::Refused;
+        if !everyday && tally.may_log(self.since.elapsed()) {
+            tracing::warn!(fault = fault.as_str(), treated = treated.as_str(), count, "{detail}");
+        }
+    }
+
+    fn tally(&self, fault: Fault) -> Option<&Tally> {
+        let at = Fault::ALL.iter().position(|one| *one == fault)?;
+        self.tallies.get(at)
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { tallies: Default::default(), observer: None, since: Instant::now() }
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(Fault::ALL.map(|fault| (fault, self.count(fault)))).finish()
+    }
+}
+
+impl Tally {
+    /// Whether a line is due, `now` after the beginning. Of many that ask at once, one is told so.
+    fn may_log(&self, now: Duration) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let due = self.next_line.load(Ordering::Relaxed);
+        let next = millis(now + LOG_EVERY);
+        let won = || self.next_line.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        millis(now) >= due && won()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_logs_one_line_in_ten_seconds() {
+        let tally = Tally::default();
+        let lines = (0..100_000).filter(|at| tally.may_log(Duration::from_millis(*at))).count();
+        assert_eq!(lines, 10, "100 s of a fault each millisecond");
+    }
+
+    #[test]
+    fn labels_are_few_and_differ() {
+        let mut labels = Fault::ALL.map(Fault::as_str);
+        labels.sort_unstable();
+        assert!(labels.windows(2).all(|pair| pair[0] != pair[1]), "{labels:?}");
+    }
+}

@@ -36,7 +36,7 @@ pub struct Inbound {
 
 #[derive(Debug, Clone)]
 enum Policy {
-    Take { codec: LineageCodec, missing: Answer, unreadable: Answer },
+    Take { codec: Arc<LineageCodec>, missing: Answer, unreadable: Answer },
     Discard,
 }
 
@@ -86,22 +86,20 @@ impl Inbound {
     /// wait for all that the stores' primaries hold, so that nothing is silently less.
     #[must_use]
     pub fn accept(codec: LineageCodec) -> Self {
-        let (missing, unreadable) = (Answer::Take(Treated::AsNothing), Answer::Take(Treated::AsEverything));
-        Self::new(Policy::Take { codec, missing, unreadable })
+        Self::take(codec, Answer::Take(Treated::AsNothing), Answer::Take(Treated::AsEverything))
     }
 
     /// Takes the lineage of requests that have one, and refuses requests whose lineage cannot be read.
     #[must_use]
     pub fn accept_readable(codec: LineageCodec) -> Self {
-        let missing = Answer::Take(Treated::AsNothing);
-        Self::new(Policy::Take { codec, missing, unreadable: Answer::Refuse })
+        Self::take(codec, Answer::Take(Treated::AsNothing), Answer::Refuse)
     }
 
     /// Refuses requests without a lineage, or with one that cannot be read: for services that are called
     /// only by services which propagate lineage.
     #[must_use]
     pub fn require(codec: LineageCodec) -> Self {
-        Self::new(Policy::Take { codec, missing: Answer::Refuse, unreadable: Answer::Refuse })
+        Self::take(codec, Answer::Refuse, Answer::Refuse)
     }
 
     /// Begins every request with nothing, whatever came: for services that face the public. The baggage of
@@ -109,6 +107,10 @@ impl Inbound {
     #[must_use]
     pub fn discard() -> Self {
         Self::new(Policy::Discard)
+    }
+
+    fn take(codec: LineageCodec, missing: Answer, unreadable: Answer) -> Self {
+        Self::new(Policy::Take { codec: Arc::new(codec), missing, unreadable })
     }
 
     fn new(policy: Policy) -> Self {

@@ -38,6 +38,15 @@ impl SigningKey {
         Hmac::new_from_slice(bytes).map(Self).map_err(|_| error)
     }
 
+    /// The key for one purpose: HMAC of its name under this key. No lineage is signed under a first byte
+    /// of 0, which is no version's, so no signature on the wire is a part of such a key.
+    fn bound_to(&self, purpose: &[u8]) -> Self {
+        let mac = self.over(&[0]).chain_update(purpose).finalize().into_bytes();
+        let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+        key.iter_mut().zip(mac).for_each(|(byte, mac)| *byte = mac);
+        Self(Hmac::new(&key))
+    }
+
     fn over(&self, message: &[u8]) -> Hmac<Sha256> {
         self.0.clone().chain_update(message)
     }
@@ -71,6 +80,26 @@ impl SigningKeys {
     #[must_use]
     pub fn also_accepting(self, other: SigningKey) -> Self {
         Self { other: Some(other), ..self }
+    }
+
+    /// Keys for one purpose, made from these. What is signed with them is refused by these keys, and by
+    /// those bound to any other purpose: to another audience, say, or another day.
+    ///
+    /// ```
+    /// use antipode_lineage::{Lineage, LineageCodec, SigningKey, SigningKeys, WireError};
+    ///
+    /// let keys = SigningKeys::new(SigningKey::parse(b"32 random bytes from your vault.")?);
+    /// let [shop, bank] = ["shop", "bank"].map(|name| LineageCodec::signed(keys.bound_to(name)));
+    /// let text = shop.encode(&Lineage::new());
+    /// assert_eq!(shop.decode(&text)?, Lineage::new());
+    /// assert_eq!(bank.decode(&text), Err(WireError::WrongSignature));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn bound_to(&self, purpose: impl AsRef<[u8]>) -> Self {
+        let purpose = purpose.as_ref();
+        let bound = |key: &SigningKey| key.bound_to(purpose);
+        Self { current: bound(&self.current), other: self.other.as_ref().map(bound) }
     }
 
     /// Appends the MAC of the message to it.
@@ -132,6 +161,21 @@ mod tests {
         }
         let [before, .., after] = &steps;
         assert_eq!(after.verified(&signed(before)), None, "a forgotten key is no key");
+    }
+
+    #[test]
+    fn a_bound_key_is_the_hmac_of_its_purpose() {
+        let keys = SigningKeys::new(key(1)).also_accepting(key(2));
+        let bound = keys.bound_to("shop");
+        let purpose = key(1).over(b"\0shop").finalize().into_bytes();
+        let by_hand = SigningKeys::new(SigningKey::parse(purpose).unwrap());
+        assert_eq!(signed(&bound), signed(&by_hand));
+        let both = [key(1), key(2)].map(|key| signed(&SigningKeys::new(key).bound_to("shop")));
+        assert!(both.iter().all(|signed| bound.verified(signed).is_some()), "both keys stay live");
+        for other in [&keys, &keys.bound_to("shops"), &keys.bound_to(""), &bound.bound_to("shop")] {
+            assert_eq!(other.verified(&signed(&bound)), None);
+            assert_eq!(bound.verified(&signed(other)), None);
+        }
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub enum Fault {
     Unreadable,
     /// There is more baggage than is read.
     TooLarge,
+    /// A session token is forged, damaged, of other keys, or of another audience.
+    SessionInvalid,
+    /// A session token has expired.
+    SessionExpired,
 }
 
 /// What was made of it.
@@ -39,7 +43,8 @@ pub trait EdgeObserver: Send + Sync + 'static {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Fault; 3] = [Fault::Missing, Fault::Unreadable, Fault::TooLarge];
+    pub const ALL: [Fault; 5] =
+        [Fault::Missing, Fault::Unreadable, Fault::TooLarge, Fault::SessionInvalid, Fault::SessionExpired];
 
     /// A short name, for labels.
     #[must_use]
@@ -48,6 +53,8 @@ impl Fault {
             Self::Missing => "missing",
             Self::Unreadable => "unreadable",
             Self::TooLarge => "too_large",
+            Self::SessionInvalid => "session_invalid",
+            Self::SessionExpired => "session_expired",
         }
     }
 }
@@ -93,8 +100,8 @@ impl Faults {
         }
         let Some(tally) = self.tally(fault) else { return };
         let count = tally.count.fetch_add(1, Ordering::Relaxed) + 1;
-        // That a request has no lineage is an everyday thing where none is required.
-        let everyday = fault == Fault::Missing && treated != Treated::Refused;
+        // That a request has no lineage is an everyday thing where none is required, as age is.
+        let everyday = matches!(fault, Fault::Missing | Fault::SessionExpired) && treated != Treated::Refused;
         if !everyday && tally.may_log(self.since.elapsed()) {
             tracing::warn!(fault = fault.as_str(), treated = treated.as_str(), count, "{detail}");
         }

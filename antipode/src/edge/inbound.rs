@@ -1,12 +1,14 @@
 //! What is taken from a request.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use antipode_lineage::{Baggage, Lineage, LineageCodec, MAX_READ_LEN, WireError};
 use http::{HeaderMap, StatusCode};
 
 use super::BAGGAGE_HEADER;
 use super::faults::{EdgeObserver, Fault, Faults, Treated};
+use super::session::SessionTokens;
 
 /// The most header lines of baggage that are read by default.
 pub const DEFAULT_MAX_LINES: usize = 64;
@@ -31,6 +33,7 @@ pub struct Inbound {
     policy: Policy,
     max_bytes: usize,
     max_lines: usize,
+    sessions: Option<SessionTokens>,
     faults: Arc<Faults>,
 }
 
@@ -115,7 +118,7 @@ impl Inbound {
 
     fn new(policy: Policy) -> Self {
         let faults = Arc::new(Faults::default());
-        Self { policy, max_bytes: MAX_READ_LEN, max_lines: DEFAULT_MAX_LINES, faults }
+        Self { policy, max_bytes: MAX_READ_LEN, max_lines: DEFAULT_MAX_LINES, sessions: None, faults }
     }
 
     /// The most bytes of baggage that are read, over all header lines, with one for the end of each line.
@@ -131,6 +134,15 @@ impl Inbound {
         Self { max_lines, ..self }
     }
 
+    /// Takes the lineage of session tokens too, whatever the policy for baggage is: these are signed.
+    ///
+    /// No request is refused for its token: users could not help it. One that is not valid, such as after
+    /// its key was forgotten, counts as everything; an expired one as nothing.
+    #[must_use]
+    pub fn sessions(self, sessions: SessionTokens) -> Self {
+        Self { sessions: Some(sessions), ..self }
+    }
+
     /// Told of every fault. Counting begins anew.
     #[must_use]
     pub fn observer(self, observer: impl EdgeObserver) -> Self {
@@ -142,6 +154,20 @@ impl Inbound {
     /// # Errors
     /// [`Refused`] as the policy says: see [`Inbound`].
     pub fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Refused> {
+        let mut admitted = self.admit_baggage(headers)?;
+        if let Some(sessions) = &self.sessions {
+            self.join_session(&mut admitted.lineage, sessions, headers);
+        }
+        Ok(admitted)
+    }
+
+    /// How often a fault was found.
+    #[must_use]
+    pub fn count(&self, fault: Fault) -> u64 {
+        self.faults.count(fault)
+    }
+
+    fn admit_baggage(&self, headers: &HeaderMap) -> Result<Admitted, Refused> {
         let baggage = match self.read(headers) {
             Ok(baggage) => baggage,
             Err(refused) => return self.treat(Baggage::default(), refused),
@@ -156,10 +182,17 @@ impl Inbound {
         }
     }
 
-    /// How often a fault was found.
-    #[must_use]
-    pub fn count(&self, fault: Fault) -> u64 {
-        self.faults.count(fault)
+    fn join_session(&self, lineage: &mut Lineage, sessions: &SessionTokens, headers: &HeaderMap) {
+        match sessions.read(headers, SystemTime::now()) {
+            Ok(session) => session.iter().for_each(|session| lineage.join(session)),
+            Err(error) if error.is_expired() => {
+                self.faults.found(Fault::SessionExpired, Treated::AsNothing, &error);
+            }
+            Err(error) => {
+                self.faults.found(Fault::SessionInvalid, Treated::AsEverything, &error);
+                lineage.join(&Lineage::everything());
+            }
+        }
     }
 
     /// Looks at the sizes first: what is past a cap is not parsed.

@@ -8,6 +8,8 @@
 //!   anything is parsed. With a signed [`LineageCodec`](crate::lineage::LineageCodec) it takes only what a
 //!   holder of a key made.
 //! - [`Outbound`] says which hosts are ours. All others get the baggage without the lineage.
+//! - [`SessionTokens`] let a user's next request, through another service or region, carry what they just
+//!   did: in a signed cookie.
 //!
 //! All of it works on the header map of the `http` crate, whatever server or client is around.
 //!
@@ -33,10 +35,12 @@
 mod faults;
 mod inbound;
 mod outbound;
+mod session;
 
 pub use self::faults::{EdgeObserver, Fault, Treated};
 pub use self::inbound::{Admitted, DEFAULT_MAX_LINES, Inbound, Refused};
 pub use self::outbound::{InvalidHost, Outbound};
+pub use self::session::{InvalidSession, MAX_SESSION_LEN, SESSION_HEADER, SessionToken, SessionTokens};
 
 /// The name of the header that carries baggage (W3C Baggage, "Header Name").
 pub const BAGGAGE_HEADER: &str = "baggage";

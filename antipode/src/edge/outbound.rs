@@ -94,13 +94,21 @@ impl Default for Ours {
 }
 
 fn parse(text: &str) -> Result<String, InvalidHost> {
+    match text.strip_prefix('.') {
+        Some(name) => parse_host(name).map(|host| format!(".{host}")),
+        None => parse_host(text),
+    }
+    .map_err(|_| InvalidHost { host: text.to_owned() })
+}
+
+/// A host's name in lower case, without a dot at the end.
+pub(super) fn parse_host(text: &str) -> Result<String, InvalidHost> {
     let invalid = || InvalidHost { host: text.to_owned() };
-    let host = text.strip_suffix('.').unwrap_or(text);
-    let name = host.strip_prefix('.').unwrap_or(host);
+    let name = text.strip_suffix('.').unwrap_or(text);
     // The parser of targets decides what a host is, so that a name which no target can have is an error.
     let uri: Uri = name.parse().map_err(|_| invalid())?;
     let is_host = uri.host() == Some(name) && uri.authority().is_some_and(|whole| whole.as_str() == name);
-    if is_host && !name.starts_with('.') { Ok(host.to_ascii_lowercase()) } else { Err(invalid()) }
+    if is_host && !name.starts_with('.') { Ok(name.to_ascii_lowercase()) } else { Err(invalid()) }
 }
 
 fn ends_with(host: &str, ending: &str) -> bool {

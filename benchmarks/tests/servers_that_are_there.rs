@@ -26,8 +26,7 @@ async fn nothing_of_the_run_stays_on_them_and_no_password_gets_out() {
     postgres.link(0).set_delay_to_client(LAG);
     let to_postgres = sqlx::PgPool::connect(&postgres.primary().url()).await.unwrap();
     sqlx::query("CREATE TABLE theirs (id int)").execute(&to_postgres).await.unwrap();
-    let mut to_redis =
-        redis::Client::open(redis.primary().url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut to_redis = redis.primary().connect().await.unwrap();
     let () = redis::cmd("SET").arg("theirs").arg(1).query_async(&mut to_redis).await.unwrap();
 
     let with_password = |url: String| url.replace("postgres@", "postgres:hunter2@");
@@ -120,8 +119,7 @@ async fn nor_on_a_replica_set_and_a_broker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_interrupted_run_left_is_not_taken_for_a_post_of_this_one() {
     let redis = RedisTopology::start(RedisOptions::default().replicas(1)).await.unwrap();
-    let mut primary =
-        redis::Client::open(redis.primary().url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut primary = redis.primary().connect().await.unwrap();
     let posts = (0..10).map(|number| format!("0-{number}"));
     let left = ["Raw", "Shim"].map(|access| format!("0-warm-{access}")).into_iter().chain(posts);
     for post in left {
@@ -133,7 +131,7 @@ async fn what_an_interrupted_run_left_is_not_taken_for_a_post_of_this_one() {
             .await
             .unwrap();
     }
-    let reached: u64 = redis::cmd("WAIT").arg(1).arg(30_000).query_async(&mut primary).await.unwrap();
+    let reached: u64 = redis::cmd("WAIT").arg(1).arg(20_000).query_async(&mut primary).await.unwrap();
     assert_eq!(reached, 1);
     // The replica has it all still when the run begins, which removes it.
     redis.link(0).set_delay_to_client(Duration::from_secs(2));

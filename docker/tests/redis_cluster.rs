@@ -9,7 +9,7 @@ use antipode_docker::{
     Member, RedisClusterOptions, RedisClusterTopology, RedisNode, Takeover, TopologyError,
 };
 use ask::{command, eventually};
-use redis::{Client, RedisResult, cmd, pipe};
+use redis::{RedisResult, cmd, pipe};
 
 /// A key of the first shard and its slot.
 const KEY: &str = "b";
@@ -102,7 +102,7 @@ async fn set(url: &str, value: &str) {
 }
 
 async fn get(node: &RedisNode) -> RedisResult<Option<String>> {
-    let mut connection = Client::open(node.url())?.get_multiplexed_async_connection().await?;
+    let mut connection = node.connect().await.unwrap();
     let ((), value) = pipe()
         .add_command(cmd("READONLY"))
         .add_command(cmd("GET").arg(KEY).clone())

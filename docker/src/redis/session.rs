@@ -66,7 +66,8 @@ async fn answer_at<T: FromRedisValue>(addr: SocketAddr, command: &Cmd) -> RedisR
     command.query_async(&mut connect(addr).await?).await
 }
 
-async fn connect(addr: SocketAddr) -> RedisResult<MultiplexedConnection> {
+/// A connection on which nothing is given up before the limit.
+pub(super) async fn connect(addr: SocketAddr) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(wait::LIMIT))
         .set_response_timeout(Some(wait::LIMIT));

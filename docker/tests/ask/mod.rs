@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Client, Cmd, FromRedisValue, RedisResult};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisResult};
 use sqlx::{AssertSqlSafe, Connection, Decode, PgConnection, Postgres, Type};
 use tokio::time::{Instant, sleep};
 
@@ -35,7 +35,8 @@ pub(crate) async fn run(url: &str, statement: &str) -> sqlx::Result<()> {
 
 /// What a command answers, its words separated by spaces.
 pub(crate) async fn command<T: FromRedisValue>(url: &str, words: &str) -> RedisResult<T> {
-    let mut connection = Client::open(url)?.get_multiplexed_async_connection().await?;
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(LIMIT));
+    let mut connection = Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await?;
     let mut command = Cmd::new();
     for word in words.split(' ') {
         command.arg(word);

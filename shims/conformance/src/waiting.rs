@@ -5,6 +5,7 @@ use std::time::Duration;
 use antipode_barrier::{BarrierError, Registry, Report, Verdict};
 use antipode_lineage::{Lineage, WriteId};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::stage::{Outcome, PATIENCE, Stop};
 
@@ -26,7 +27,14 @@ pub(crate) async fn refused(registry: &Registry, lineage: &Lineage) -> Outcome<B
 /// A barrier on writes that lag, and on nothing worse: it times out, and the dry run calls them
 /// pending. (Where they stand for all that the primaries have, a shard without any is visible.)
 pub(crate) async fn pending(registry: &Registry, lineage: &Lineage) -> Outcome {
-    let error = refused(registry, lineage).await?;
+    let given_up = Instant::now() + PATIENCE;
+    let error = loop {
+        let error = refused(registry, lineage).await?;
+        // A busy machine may keep a replica from answering at all in so short a time.
+        if !error.is_store_down() || Instant::now() >= given_up {
+            break error;
+        }
+    };
     assert!(error.is_timeout(), "{lineage} is on its way: {error}");
     let verdicts = verdicts(registry, lineage).await;
     let is_placed = lineage.writes().iter().any(|write| !write.is_unplaced());

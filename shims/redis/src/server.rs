@@ -30,6 +30,7 @@ pub(crate) struct Server {
     /// only after a whole reply: one that fails or is dropped half-way takes it to its grave.
     idle: Mutex<Option<MultiplexedConnection>>,
     shared: OnceCell<ConnectionManager>,
+    response_timeout: Option<Duration>,
 }
 
 impl Server {
@@ -39,7 +40,20 @@ impl Server {
         client: Client,
         histories: Arc<Histories>,
     ) -> Self {
-        Self { store, name, client, histories, idle: Mutex::default(), shared: OnceCell::new() }
+        Self {
+            store,
+            name,
+            client,
+            histories,
+            idle: Mutex::default(),
+            shared: OnceCell::new(),
+            response_timeout: None,
+        }
+    }
+
+    /// Other limits on the shared connection than the driver's.
+    pub(crate) fn with_response_timeout(self, limit: Option<Duration>) -> Self {
+        Self { response_timeout: limit, ..self }
     }
 
     /// The connection that all shims of this process share. It reconnects by itself.
@@ -50,7 +64,10 @@ impl Server {
 
     /// The same with the driver's errors.
     pub(crate) async fn driver_connection(&self) -> RedisResult<ConnectionManager> {
-        let config = ConnectionManagerConfig::new().set_number_of_retries(1);
+        let mut config = ConnectionManagerConfig::new().set_number_of_retries(1);
+        if let Some(limit) = self.response_timeout {
+            config = config.set_response_timeout(Some(limit)).set_connection_timeout(Some(limit));
+        }
         let connect = || self.client.get_connection_manager_with_config(config);
         self.shared.get_or_try_init(connect).await.cloned()
     }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use antipode_barrier::{BoxFuture, CheckError, OnMissing, Replica, Store};
 use antipode_lineage::{InvalidName, LineageScope, ReplicaName, StoreName};
@@ -65,6 +66,7 @@ pub struct RedisStoreBuilder {
     primary: Option<Client>,
     replicas: Vec<(String, Client)>,
     on_missing: OnMissing,
+    response_timeout: Option<Duration>,
 }
 
 impl RedisStore {
@@ -75,6 +77,7 @@ impl RedisStore {
             primary: None,
             replicas: Vec::new(),
             on_missing: OnMissing::default(),
+            response_timeout: None,
         }
     }
 
@@ -84,8 +87,7 @@ impl RedisStore {
     }
 
     /// A shim to the primary, over a connection that this process shares and that reconnects by
-    /// itself. For blocking commands, `WATCH`, and limits other than the driver's, use
-    /// [`shim`](Self::shim).
+    /// itself. For blocking commands and `WATCH`, use [`shim`](Self::shim).
     ///
     /// # Errors
     /// [`Error::Connect`] if there is no connection yet and none can be made.
@@ -190,6 +192,13 @@ impl RedisStoreBuilder {
         Self { on_missing, ..self }
     }
 
+    /// How long connecting and each reply may take on the connections that this process shares, those of
+    /// [`RedisStore::connection`] and [`RedisStore::read_connection`]. A write that exceeds it may have
+    /// happened: it stays in the lineage without a position. The driver's own limits are 1 s and 500 ms.
+    pub fn response_timeout(self, limit: Duration) -> Self {
+        Self { response_timeout: Some(limit), ..self }
+    }
+
     /// The store.
     ///
     /// # Errors
@@ -198,7 +207,10 @@ impl RedisStoreBuilder {
     pub fn build(self) -> Result<RedisStore, Error> {
         let store: StoreName = parse(self.name)?;
         let histories = Arc::<Histories>::default();
-        let server = |name, client| Arc::new(Server::new(store, name, client, Arc::clone(&histories)));
+        let limit = self.response_timeout;
+        let server = |name, client| {
+            Arc::new(Server::new(store, name, client, Arc::clone(&histories)).with_response_timeout(limit))
+        };
         let primary: ReplicaName = parse(PRIMARY.to_owned())?;
         let mut replicas: Vec<Arc<Server>> = Vec::with_capacity(self.replicas.len());
         for (name, client) in self.replicas {

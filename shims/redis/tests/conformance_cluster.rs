@@ -50,7 +50,7 @@ impl ClusterBed {
     async fn raw(&self, member: Member, key: &str) -> BedResult<MultiplexedConnection> {
         for shard in self.shards() {
             let node = self.topology.node(shard, member);
-            let mut connection = client(node).get_multiplexed_async_connection().await?;
+            let mut connection = node.connect().await?;
             let mut ask = pipe();
             ask.add_command(cmd("READONLY")).ignore().exists(key);
             let found: Result<(i64,), _> = ask.query_async(&mut connection).await;
@@ -68,7 +68,7 @@ impl ClusterBed {
         for shard in self.shards() {
             let node = self.topology.node(shard, self.primary);
             loop {
-                let mut connection = client(node).get_multiplexed_async_connection().await?;
+                let mut connection = node.connect().await?;
                 let info: String = cmd("CLUSTER").arg("INFO").query_async(&mut connection).await?;
                 if info.contains("cluster_state:ok") {
                     break;

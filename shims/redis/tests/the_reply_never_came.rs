@@ -168,6 +168,20 @@ async fn a_command_outside_of_any_lineage_does_what_was_chosen() {
 }
 
 #[tokio::test]
+async fn a_late_reply_is_waited_for_as_long_as_the_store_is_told() {
+    let stage = Stage::with(RedisOptions::default().replicas(1)).await;
+    let proxy = Proxy::start(stage.topology.primary().addr()).await.unwrap();
+    let slow = Client::open(format!("redis://{}/", proxy.addr())).unwrap();
+    let store = RedisStore::builder("posts").primary(slow).response_timeout(PATIENCE).build().unwrap();
+    let scope = LineageScope::new();
+    let mut posts = store.connection().await.unwrap().within(scope.clone());
+    // Longer than the driver waits by itself.
+    proxy.set_delay_to_client(Duration::from_secs(1));
+    let () = posts.set("post", 1).await.unwrap();
+    assert!(!placed(&scope).is_unplaced());
+}
+
+#[tokio::test]
 async fn the_shared_connection_comes_back_by_itself() {
     let stage = Stage::with(RedisOptions::default().replicas(0)).await;
     let scope = LineageScope::new();

@@ -204,6 +204,6 @@ async fn run<'c>(
 }
 
 fn pool(node: &PostgresNode) -> PgPool {
-    let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
+    let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(30));
     options.connect_lazy(&node.url()).expect("an address")
 }

@@ -11,6 +11,9 @@ use antipode_redis::RedisStore;
 use antipode_redis::redis::aio::MultiplexedConnection;
 use antipode_redis::redis::{AsyncCommands, Client, cmd, pipe};
 
+/// How late a reply may be on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(crate) struct RedisBed {
     topology: RedisTopology,
     primary: Member,
@@ -24,7 +27,7 @@ impl RedisBed {
 
     /// The store of a process that reads from these.
     fn store_over(&self, replicas: &[usize]) -> RedisStore {
-        let builder = RedisStore::builder("posts").on_missing(OnMissing::Ignore);
+        let builder = RedisStore::builder("posts").on_missing(OnMissing::Ignore).response_timeout(PATIENCE);
         let builder = builder.primary(client(self.node(self.primary)));
         let add = |builder: antipode_redis::RedisStoreBuilder, index: &usize| {
             builder.replica(format!("replica-{index}"), client(self.topology.replica(*index)))
@@ -40,7 +43,7 @@ impl RedisBed {
     }
 
     async fn raw(&self, member: Member) -> BedResult<MultiplexedConnection> {
-        Ok(client(self.node(member)).get_multiplexed_async_connection().await?)
+        Ok(self.node(member).connect().await?)
     }
 }
 

@@ -7,7 +7,7 @@ use antipode_barrier::{BarrierError, Registry, Report};
 use antipode_docker::{Member, RedisClusterOptions, RedisClusterTopology, RedisNode};
 use antipode_lineage::{Lineage, LineageScope, StoreName, WriteId};
 use antipode_redis::redis::aio::MultiplexedConnection;
-use antipode_redis::redis::{AsyncCommands, AsyncConnectionConfig, Client, cmd, pipe};
+use antipode_redis::redis::{AsyncCommands, Client, cmd, pipe};
 use antipode_redis::{RedisClusterStore, RedisStore};
 
 /// Long enough for a busy machine. Nothing is asserted about how long anything took.
@@ -78,8 +78,7 @@ pub(crate) fn client(node: &RedisNode) -> Client {
 
 /// The driver's connection, which waits for as long as it takes.
 pub(crate) async fn raw(node: &RedisNode) -> MultiplexedConnection {
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
-    client(node).get_multiplexed_async_connection_with_config(&config).await.unwrap()
+    node.connect().await.unwrap()
 }
 
 /// What a server really shows, asked for with the plain driver; `None` also if the key is not its.

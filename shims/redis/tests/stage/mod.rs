@@ -57,7 +57,7 @@ pub(crate) fn replicas(topology: &RedisTopology, indices: &[usize]) -> Vec<(Stri
 }
 
 pub(crate) fn store(primary: &RedisNode, replicas: &[(String, Client)]) -> RedisStore {
-    let builder = RedisStore::builder("posts").primary(client(primary));
+    let builder = RedisStore::builder("posts").primary(client(primary)).response_timeout(PATIENCE);
     let add = |builder: antipode_redis::RedisStoreBuilder, (name, client): &(String, Client)| {
         builder.replica(name, client.clone())
     };
@@ -74,11 +74,13 @@ pub(crate) fn client(node: &RedisNode) -> Client {
 
 /// The driver's connection, which waits for as long as it takes.
 pub(crate) async fn raw(node: &RedisNode) -> MultiplexedConnection {
-    raw_client(&client(node)).await
+    node.connect().await.unwrap()
 }
 
 pub(crate) async fn raw_client(client: &Client) -> MultiplexedConnection {
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 

@@ -27,6 +27,17 @@ pub const MAX_READ_LEN: usize = 16_384;
 /// [`MAX_BAGGAGE_LEN`], from the end; and members with bytes outside of printable ASCII, which no
 /// header may hold. Empty members and blanks around commas are no content and go.
 ///
+/// # What W3C Baggage permits, and this does
+///
+/// The 24 tests of the W3C's own suite are among the tests of this crate. Where an implementation may
+/// choose, this one
+///
+/// - leaves members of others unparsed, so escapes, duplicates and properties arrive as they were sent;
+/// - drops members of others, whole and from the end, past 64 members or 8,192 bytes: that much every
+///   platform must hand on ("Limits"), and one in the suite hands on more;
+/// - does not undo escapes in the lineage's own value, which needs none. A hop may escape it all the
+///   same ("value": characters that need none may be escaped); such a lineage is an error, not absent.
+///
 /// ```
 /// use antipode_lineage::{Baggage, Lineage, LineageCodec, StoreName, WriteId};
 ///

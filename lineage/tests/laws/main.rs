@@ -13,3 +13,4 @@ mod damage;
 mod decoding;
 mod lattice;
 mod samples;
+mod w3c;

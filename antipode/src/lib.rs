@@ -23,12 +23,24 @@
     feature = "edge",
     doc = "- [`edge`]: what lineage is taken from a request and sent to whom, session tokens for browsers."
 )]
+#![cfg_attr(
+    feature = "tower",
+    doc = "- [`tower`]: layers for HTTP and gRPC services and clients, through which lineage flows by itself."
+)]
+#![cfg_attr(feature = "axum", doc = "- [`axum`]: a request's lineage and a barrier's failure for handlers.")]
+#![cfg_attr(feature = "tonic", doc = "- [`tonic`]: a barrier's failure as a status.")]
 //!
 //! The stores' shims are re-exported; each is a crate of its own, and a store's driver is compiled only
 //! with the store's feature. The README has the example, DESIGN.md the reasons.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "edge")]
 pub mod edge;
+#[cfg(feature = "tonic")]
+pub mod tonic;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use antipode_barrier as barrier;
 pub use antipode_lineage as lineage;

@@ -71,6 +71,12 @@ impl<'a> Barrier<'a> {
         self
     }
 
+    /// Takes no longer than this, whatever its deadline is: for what is left of a request's own.
+    pub fn at_most(mut self, limit: Duration) -> Self {
+        self.options.deadline = self.options.deadline.min(limit);
+        self
+    }
+
     /// Waits only for these stores: those that the reads behind it use.
     pub fn only(mut self, stores: &'a [StoreName]) -> Self {
         self.options.only = Some(stores);
@@ -97,6 +103,21 @@ impl<'a> Barrier<'a> {
                 covered(self.registered, &lineage, self.options, now)
             }
         }
+    }
+
+    /// Ends the barrier at once, as awaiting it would, if the last probes' answers show every write
+    /// already: no allocation, nothing asked.
+    ///
+    /// # Errors
+    /// The barrier itself, to be awaited. Nothing has happened then.
+    pub fn try_now(self) -> Result<Report, Self> {
+        let Some(report) = self.known() else { return Err(self) };
+        let scope = match self.subject {
+            Subject::Given(_) => None,
+            Subject::Current => LineageScope::current(),
+        };
+        conclude(self.registered, scope.as_ref(), Ok(&report));
+        Ok(report)
     }
 
     /// Dry run: what is known now of every write, by asking once. Waits for nothing else, and no
@@ -169,7 +190,7 @@ impl BarrierFuture<'_> {
         scope: Option<&LineageScope>,
         outcome: Result<Report, BarrierError>,
     ) -> Self {
-        conclude(registered, scope, &outcome);
+        conclude(registered, scope, outcome.as_ref());
         Self(State::Ended(Some(outcome)))
     }
 }
@@ -263,7 +284,7 @@ fn wait<'a>(
             }
         };
         tracing::Span::current().record("waited_us", started.elapsed().as_micros() as u64);
-        conclude(registered, scope.as_ref(), &outcome);
+        conclude(registered, scope.as_ref(), outcome.as_ref());
         outcome
     }
 }
@@ -348,14 +369,14 @@ fn time_out(
 }
 
 /// Hands the routes to the reads that follow, and the outcome to the observer.
-fn conclude(registered: &Registered, scope: Option<&LineageScope>, outcome: &Result<Report, BarrierError>) {
+fn conclude(registered: &Registered, scope: Option<&LineageScope>, outcome: Result<&Report, &BarrierError>) {
     if let (Some(scope), Ok(report)) = (scope, outcome) {
         report.hand_routes_to(scope);
         if report.is_weak() {
             scope.mark_weak();
         }
     }
-    registered.observer.ended(outcome.as_ref());
+    registered.observer.ended(outcome);
 }
 
 /// A waiting barrier's place among the registry's.

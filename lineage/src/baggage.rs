@@ -133,6 +133,12 @@ impl Baggage {
         self.finish(Members::default())
     }
 
+    /// Whether there are members of others to pass on.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        self.foreign.count > 0
+    }
+
     /// How many members of others were not kept on reading. If reading ended at [`MAX_READ_LEN`],
     /// all that followed counts as one.
     #[must_use]

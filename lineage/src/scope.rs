@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::{Lineage, ReplicaName, StoreName, WriteId};
+use crate::{Baggage, Lineage, ReplicaName, StoreName, WriteId};
 
 tokio::task_local! {
     static CURRENT: LineageScope;
@@ -54,6 +54,8 @@ struct State {
     captures: Vec<Capture>,
     /// The replica that the last barrier proved fresh, per store.
     routes: Vec<(StoreName, ReplicaName)>,
+    /// What came with the request beside the lineage.
+    baggage: Option<Arc<Baggage>>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +91,12 @@ impl LineageScope {
     /// Runs the future with this scope as the current one.
     pub fn run<F: Future>(&self, future: F) -> InLineage<F> {
         InLineage::with(Some(self.clone()), future)
+    }
+
+    /// Calls the function with this scope as the current one: for what is polled by hand, such as a
+    /// body or a stream.
+    pub fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), call)
     }
 
     /// What the request depends on now.
@@ -180,7 +188,7 @@ impl LineageScope {
         if Arc::ptr_eq(&self.state, &other.state) {
             return;
         }
-        let State { lineage, captures, routes: _ } = other.lock().clone();
+        let State { lineage, captures, routes: _, baggage: _ } = other.lock().clone();
         let mut state = self.lock();
         state.lineage.join(&lineage);
         for capture in captures {
@@ -204,6 +212,18 @@ impl LineageScope {
             Some((_, route)) => *route = replica,
             None => state.routes.push((store, replica)),
         }
+    }
+
+    /// The baggage that came with the request: its members of others go on with the calls that the
+    /// request makes.
+    #[must_use]
+    pub fn baggage(&self) -> Option<Arc<Baggage>> {
+        self.lock().baggage.clone()
+    }
+
+    /// Sets the baggage that came with the request. Forks made from now on have it too.
+    pub fn set_baggage(&self, baggage: Baggage) {
+        self.lock().baggage = Some(Arc::new(baggage));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -312,6 +332,22 @@ mod tests {
         assert_eq!(request.lineage(), at(1).into());
         request.join_scope(&fork);
         assert_eq!(request.lineage(), at(5).into());
+    }
+
+    #[test]
+    fn an_entered_scope_is_current_until_the_call_returns() {
+        let [outer, inner] = [LineageScope::from(Lineage::from(at(1))), LineageScope::new()];
+        let current = || LineageScope::current().map(|scope| scope.lineage().writes().len());
+        assert_eq!(outer.enter(|| (current(), inner.enter(current), current())), (Some(1), Some(0), Some(1)));
+        assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn forks_take_the_baggage_along() {
+        let request = LineageScope::new();
+        assert_eq!(request.baggage(), None);
+        request.set_baggage(Baggage::read(["user=alice"]));
+        assert_eq!(request.fork().baggage().as_deref(), Some(&Baggage::read(["user=alice"])));
     }
 
     #[tokio::test(start_paused = true)]

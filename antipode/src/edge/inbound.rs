@@ -58,6 +58,9 @@ pub struct Admitted {
     pub baggage: Baggage,
     /// The lineage to begin with.
     pub lineage: Lineage,
+    /// The lineage in the baggage, if there is one that was taken as it is: who sent it can be told, in the
+    /// same form, what the request came to depend on. Others are told nothing.
+    pub sent: Option<Lineage>,
 }
 
 /// Why a request was refused.
@@ -167,16 +170,25 @@ impl Inbound {
         self.faults.count(fault)
     }
 
+    /// What lineages are read with; `None` if they are not.
+    #[cfg(feature = "tower")]
+    pub(crate) fn codec(&self) -> Option<&Arc<LineageCodec>> {
+        match &self.policy {
+            Policy::Take { codec, .. } => Some(codec),
+            Policy::Discard => None,
+        }
+    }
+
     fn admit_baggage(&self, headers: &HeaderMap) -> Result<Admitted, Refused> {
         let baggage = match self.read(headers) {
             Ok(baggage) => baggage,
             Err(refused) => return self.treat(Baggage::default(), refused),
         };
         let Policy::Take { codec, .. } = &self.policy else {
-            return Ok(Admitted { baggage, lineage: Lineage::new() });
+            return Ok(Admitted { baggage, lineage: Lineage::new(), sent: None });
         };
         match baggage.lineage(codec) {
-            Ok(Some(lineage)) => Ok(Admitted { baggage, lineage }),
+            Ok(Some(lineage)) => Ok(Admitted { baggage, sent: Some(lineage.clone()), lineage }),
             Ok(None) => self.treat(baggage, Refused::Missing),
             Err(error) => self.treat(baggage, error.into()),
         }
@@ -225,8 +237,8 @@ impl Inbound {
         self.faults.found(refused.fault(), treated, &refused);
         match treated {
             Treated::Refused => Err(refused),
-            Treated::AsEverything => Ok(Admitted { baggage, lineage: Lineage::everything() }),
-            Treated::AsNothing => Ok(Admitted { baggage, lineage: Lineage::new() }),
+            Treated::AsEverything => Ok(Admitted { baggage, lineage: Lineage::everything(), sent: None }),
+            Treated::AsNothing => Ok(Admitted { baggage, lineage: Lineage::new(), sent: None }),
         }
     }
 }

@@ -1,0 +1,106 @@
+//! A response's body, in the request's lineage scope.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::reply::Reply;
+
+pin_project! {
+    /// The body of a response from [`WithLineage`](super::WithLineage): it is polled in the request's
+    /// lineage scope, and what was written since the head went out follows in a trailer.
+    #[derive(Debug)]
+    pub struct LineageBody<B> {
+        #[pin]
+        body: B,
+        reply: Option<Reply>,
+        ending: Ending,
+    }
+}
+
+#[derive(Debug)]
+enum Ending {
+    /// The body ends as it does.
+    Plain,
+    /// A trailer may follow.
+    Told,
+    /// The body has ended, with these trailers; ours are being made.
+    Making(Option<HeaderMap>),
+    Ended,
+}
+
+impl<B: Body> LineageBody<B> {
+    /// Whether a trailer can follow: not where the body is known to be complete, or to have a length,
+    /// as HTTP/1.1 allows none then.
+    pub(super) fn may_tell_more(body: &B) -> bool {
+        !body.is_end_stream() && body.size_hint().exact().is_none()
+    }
+
+    pub(super) fn plain(body: B, reply: Option<Reply>) -> Self {
+        Self { body, reply, ending: Ending::Plain }
+    }
+
+    pub(super) fn telling(body: B, reply: Reply) -> Self {
+        Self { body, reply: Some(reply), ending: Ending::Told }
+    }
+}
+
+impl<B: Body> Body for LineageBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(reply) = this.reply else { return this.body.poll_frame(cx) };
+        loop {
+            match this.ending {
+                Ending::Plain => return reply.scope().enter(|| this.body.as_mut().poll_frame(cx)),
+                Ending::Told => match ready!(reply.scope().enter(|| this.body.as_mut().poll_frame(cx))) {
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        Ok(trailers) => *this.ending = Ending::Making(Some(trailers)),
+                        Err(data) => return Poll::Ready(Some(Ok(data))),
+                    },
+                    Some(Err(error)) => {
+                        *this.ending = Ending::Ended;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => *this.ending = Ending::Making(None),
+                },
+                Ending::Making(trailers) => {
+                    let news = ready!(reply.poll_news(cx));
+                    let mut trailers = trailers.take();
+                    *this.ending = Ending::Ended;
+                    if let Some(news) = news {
+                        news.put(trailers.get_or_insert_default());
+                    }
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Ending::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.ending {
+            Ending::Plain => self.body.is_end_stream(),
+            Ending::Told | Ending::Making(_) => false,
+            Ending::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: Default> Default for LineageBody<B> {
+    fn default() -> Self {
+        Self { body: B::default(), reply: None, ending: Ending::Plain }
+    }
+}

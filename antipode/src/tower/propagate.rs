@@ -1,0 +1,197 @@
+//! The client's side: lineage out with each call, and back with its response.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use antipode_lineage::{Lineage, LineageCodec, LineageScope};
+use http::{HeaderMap, Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::PropagateBody;
+use super::headers;
+use crate::edge::Outbound;
+
+/// Sends the current lineage with each call, and joins what comes back into the scope that made it.
+///
+/// - The `baggage` header carries what the request depends on, settled: captures under way are waited
+///   for, which have limits of their own. Members of others that came with the request go on beside
+///   it; if the call has baggage headers already, theirs do instead.
+/// - What the callee came to depend on returns in the response's `baggage` header and, after a stream,
+///   in its trailer, if a [`LineageLayer`](super::LineageLayer) is there. The trailer is seen by
+///   reading the body to its end. If it cannot be read, [everything](Lineage::everything) is joined:
+///   later barriers wait for the primaries' present.
+/// - A call that fails or is cancelled joins nothing. What it wrote is unknown, and not promised.
+///
+/// Hosts that the [`Outbound`] policy does not name get the members of others only, and what they answer
+/// is not looked at. A call outside of any lineage scope is passed on untouched.
+///
+/// Calls that have to wait for a capture need the inner service to be [`Clone`]; the clone is made only
+/// then.
+#[derive(Debug, Clone)]
+pub struct PropagateLayer {
+    outgoing: Arc<Outgoing>,
+}
+
+/// A client whose calls carry the current lineage. Made by [`PropagateLayer`].
+#[derive(Debug, Clone)]
+pub struct Propagate<S> {
+    inner: S,
+    outgoing: Arc<Outgoing>,
+}
+
+impl PropagateLayer {
+    /// Sends the lineage, unsigned, to those hosts. A client made for one address that gives only paths,
+    /// such as tonic's, names no host: use [`Outbound::to_everyone`].
+    #[must_use]
+    pub fn new(outbound: Outbound) -> Self {
+        Self { outgoing: Arc::new(Outgoing { outbound, codec: LineageCodec::plain() }) }
+    }
+
+    /// Writes and reads lineages with this codec.
+    #[must_use]
+    pub fn codec(self, codec: LineageCodec) -> Self {
+        let outbound = self.outgoing.outbound.clone();
+        Self { outgoing: Arc::new(Outgoing { outbound, codec }) }
+    }
+}
+
+impl<S> Layer<S> for PropagateLayer {
+    type Service = Propagate<S>;
+
+    fn layer(&self, inner: S) -> Propagate<S> {
+        Propagate { inner, outgoing: Arc::clone(&self.outgoing) }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Propagate<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+{
+    type Response = Response<PropagateBody<ResBody>>;
+    type Error = S::Error;
+    type Future = PropagateFuture<S, S::Future, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let Some(scope) = LineageScope::current() else {
+            let call = self.inner.call(request);
+            return PropagateFuture { state: State::Calling { call, join: None } };
+        };
+        if !self.outgoing.outbound.allows(request.uri()) {
+            headers::put_others(request.headers_mut(), scope.baggage().as_deref());
+            let call = self.inner.call(request);
+            return PropagateFuture { state: State::Calling { call, join: None } };
+        }
+        let join = Joining { scope, outgoing: Arc::clone(&self.outgoing) };
+        let state = match join.scope.try_settled() {
+            Some(lineage) => {
+                join.send(request.headers_mut(), &lineage);
+                State::Calling { call: self.inner.call(request), join: Some(join) }
+            }
+            None => {
+                let next = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, next);
+                let scope = join.scope.clone();
+                let settling = Box::pin(async move { scope.settled().await });
+                State::Settling { settling, held: Some((ready, request, join)) }
+            }
+        };
+        PropagateFuture { state }
+    }
+}
+
+pin_project! {
+    /// The response of [`Propagate`].
+    pub struct PropagateFuture<S, F, B> {
+        #[pin]
+        state: State<S, F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, F, B> {
+        Settling {
+            settling: Pin<Box<dyn Future<Output = Lineage> + Send>>,
+            held: Option<(S, Request<B>, Joining)>,
+        },
+        Calling {
+            #[pin]
+            call: F,
+            join: Option<Joining>,
+        },
+    }
+}
+
+impl<S, B, ResBody> Future for PropagateFuture<S, S::Future, B>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+{
+    type Output = Result<Response<PropagateBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Settling { settling, held } => {
+                    let lineage = ready!(settling.as_mut().poll(cx));
+                    let Some((mut service, mut request, join)) = held.take() else { return Poll::Pending };
+                    join.send(request.headers_mut(), &lineage);
+                    let call = service.call(request);
+                    this.state.set(State::Calling { call, join: Some(join) });
+                }
+                StateProjection::Calling { call, join } => {
+                    let response = ready!(call.poll(cx))?;
+                    let join = join.take();
+                    if let Some(join) = &join {
+                        join.receive(response.headers());
+                    }
+                    return Poll::Ready(Ok(response.map(|body| PropagateBody::new(body, join))));
+                }
+            }
+        }
+    }
+}
+
+/// What goes out, and how what returns is read.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    outbound: Outbound,
+    codec: LineageCodec,
+}
+
+/// The scope that made a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Joining {
+    pub(crate) scope: LineageScope,
+    pub(crate) outgoing: Arc<Outgoing>,
+}
+
+impl Joining {
+    /// Puts the lineage into the call's headers.
+    pub(crate) fn send(&self, headers: &mut HeaderMap, lineage: &Lineage) {
+        let received = self.scope.baggage();
+        headers::put(headers, &self.outgoing.codec, lineage, received.as_deref());
+        headers::accept_trailers(headers);
+    }
+
+    /// Joins what the callee came to depend on, from its response's headers or trailers.
+    pub(crate) fn receive(&self, headers: &HeaderMap) {
+        if !headers.contains_key(headers::BAGGAGE) {
+            return;
+        }
+        match headers::read(headers).lineage(&self.outgoing.codec) {
+            Ok(Some(lineage)) => self.scope.join(&lineage),
+            Ok(None) => {}
+            // The callee wrote something, and it cannot be told what.
+            Err(_) => self.scope.join(&Lineage::everything()),
+        }
+    }
+}

@@ -43,12 +43,12 @@ impl Known {
         self.get(write.shard).map_or(Verdict::Indeterminate, |(frontier, _)| judge(frontier, write))
     }
 
-    /// Whether all of `writes` are visible by answers that are no older than `ttl`.
-    pub(crate) fn covers(&self, writes: &[WriteId], now: Instant, ttl: Duration) -> bool {
-        writes.iter().all(|write| {
-            self.get(write.shard).is_some_and(|(frontier, begun)| {
-                now.duration_since(begun) <= ttl && judge(frontier, write) == Verdict::Visible
-            })
+    /// If all of `writes` are visible by answers that are no older than `ttl`: the age of the oldest.
+    pub(crate) fn covers(&self, writes: &[WriteId], now: Instant, ttl: Duration) -> Option<Duration> {
+        writes.iter().try_fold(Duration::ZERO, |oldest, write| {
+            let (frontier, begun) = self.get(write.shard)?;
+            let age = now.duration_since(begun);
+            (age <= ttl && judge(frontier, write) == Verdict::Visible).then_some(oldest.max(age))
         })
     }
 

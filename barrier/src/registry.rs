@@ -184,7 +184,8 @@ impl RegistryBuilder {
     }
 
     /// How long a replica's answer is believed without asking again. 250 ms by default; zero asks every
-    /// time.
+    /// time. Once half of the time is over, the first barrier to use the answer has the replica asked
+    /// anew, without waiting for it: where barriers are frequent, none waits for a fresh answer.
     ///
     /// A replica that lost data within this time (a resync after a failover) may be taken for what it
     /// was; a broken connection, another epoch or a smaller position end the belief at once when a

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use antipode_lineage::{ReplicaName, Shard, StoreName, WriteId};
 use arc_swap::ArcSwapOption;
 use futures_util::task::AtomicWaker;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -42,11 +43,17 @@ struct Inner {
     settings: WatchSettings,
     observer: Arc<dyn Observer>,
     /// What the state machine knows, for those who only want to look.
-    known: ArcSwapOption<Known>,
+    known: ArcSwapOption<Published>,
     state: Mutex<State>,
     /// Rung when someone joins.
     joined: Notify,
     probes: AtomicU64,
+}
+
+struct Published {
+    known: Known,
+    /// Whether somebody has asked for the answer that follows it.
+    followed: AtomicBool,
 }
 
 struct State {
@@ -134,23 +141,43 @@ impl Watcher {
         self.inner.probes.load(Ordering::Relaxed)
     }
 
-    /// Whether the cached frontiers show all the writes: no lock, no probe, no allocation.
+    /// Whether the cached frontiers show all the writes: no lock, no wait, no allocation.
+    ///
+    /// The first to use what is past half of its time has the replica asked anew, so that those who
+    /// come later find a fresh answer rather than none.
     pub(crate) fn shows(&self, writes: &[WriteId], now: Instant) -> bool {
-        let known = self.inner.known.load();
-        known.as_ref().is_some_and(|known| known.covers(writes, now, self.inner.settings.frontier_ttl))
+        let published = self.inner.known.load();
+        let Some(published) = published.as_ref() else { return false };
+        let ttl = self.inner.settings.frontier_ttl;
+        let Some(age) = published.known.covers(writes, now, ttl) else { return false };
+        if age > ttl / 2 && !published.followed.swap(true, Ordering::Relaxed) {
+            self.refresh(writes, now);
+        }
+        true
+    }
+
+    /// Has the replica asked about these writes' shards; nobody waits for the answer.
+    fn refresh(&self, writes: &[WriteId], now: Instant) {
+        // A barrier may be looked at from outside of a runtime.
+        if Handle::try_current().is_ok() {
+            let mut state = self.inner.lock();
+            state.watch.ask(now, Slot::new(Arc::default()), shards_of(writes));
+            Inner::keep_driven(&self.inner, &mut state);
+            self.inner.joined.notify_one();
+        }
     }
 
     /// Whether the last answer, however old, shows all the writes.
     pub(crate) fn showed(&self, writes: &[WriteId]) -> bool {
-        let known = self.inner.known.load();
-        known
-            .as_ref()
-            .is_some_and(|known| watch::standing(|write| known.verdict(write), writes).0 == Status::Visible)
+        let published = self.inner.known.load();
+        published.as_ref().is_some_and(|published| {
+            watch::standing(|write| published.known.verdict(write), writes).0 == Status::Visible
+        })
     }
 
     /// The verdict by the last answer, however old; `None` if there is none.
     pub(crate) fn last_verdict(&self, write: &WriteId) -> Option<Verdict> {
-        self.inner.known.load().as_ref().map(|known| known.verdict(write))
+        self.inner.known.load().as_ref().map(|published| published.known.verdict(write))
     }
 
     /// Why the last probe failed, if it did.
@@ -316,7 +343,9 @@ impl Inner {
                 Ok(frontiers) => state.watch.answered(now, number, begun, frontiers),
                 Err(error) => state.watch.failed(number, error.clone()),
             };
-            self.known.store(state.watch.known().cloned().map(Arc::new));
+            let publish =
+                |known: &Known| Published { known: known.clone(), followed: AtomicBool::new(false) };
+            self.known.store(state.watch.known().map(publish).map(Arc::new));
             (changes, now.duration_since(begun))
         };
         let Changes { waiters, askers } = changes;

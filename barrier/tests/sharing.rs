@@ -52,6 +52,26 @@ async fn a_visible_lineage_costs_no_probe_until_the_answer_is_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_in_use_is_followed_by_the_next_before_it_is_too_old() {
+    let posts = SimStore::new("posts", &[60]);
+    let registry = registry([&posts]).await;
+    let lineage = posts.lineage(60);
+    registry.barrier_on(&lineage).await.unwrap();
+    let probes = posts.replicas[0].probes();
+    for at in 0..200 {
+        assert!(registry.barrier_on(&lineage).known().is_some(), "{at}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    // In two seconds: an answer is believed for a quarter of one, and followed after half of that.
+    let probes = posts.replicas[0].probes() - probes;
+    assert!((8..=16).contains(&probes), "{probes}");
+    sleep(Duration::from_secs(1)).await;
+    let rested = posts.replicas[0].probes();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(posts.replicas[0].probes(), rested, "nobody uses it, nobody asks");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_waits_nobody_probes() {
     let posts = SimStore::new("posts", &[0]);
     let registry = registry([&posts]).await;

@@ -3,8 +3,13 @@
 
 mod doorway;
 
+use std::collections::BTreeSet;
+
 use antipode_kafka::Keyless;
 use doorway::{Doorway, handle, next, silence, until_committed, until_parked, value};
+use futures_util::future::join_all;
+
+const HANDLERS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_keys_pass_a_stuck_one_and_its_own_stay_in_order() {
@@ -35,6 +40,25 @@ async fn other_keys_pass_a_stuck_one_and_its_own_stay_in_order() {
     assert_eq!(gate.parked(), 0);
     gate.close().await.unwrap();
     assert_eq!(doorway.committed(0).await, Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_handler_that_waits_gets_one_of_the_records_that_come_free_together() {
+    let doorway = Doorway::open(1).await;
+    doorway.posts.cut("eu").unwrap();
+    for at in 0..HANDLERS {
+        doorway.post(0, &format!("key {at}"), &format!("p{at}")).await;
+    }
+    let gate = doorway.gate().build().unwrap();
+    until_parked(&gate, HANDLERS).await;
+    let heal = async {
+        tokio::time::sleep(doorway::SILENCE / 10).await;
+        doorway.posts.heal("eu").unwrap();
+    };
+    // None of them calls again.
+    let (handed, ()) = tokio::join!(join_all((0..HANDLERS).map(|_| next(&gate))), heal);
+    let values: BTreeSet<String> = handed.iter().map(|delivery| value(delivery)).collect();
+    assert_eq!(values.len(), HANDLERS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,12 @@
 //! What the gate keeps, and what its callers and callbacks share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 
 use antipode_barrier::BarrierError;
 use antipode_lineage::Lineage;
-use futures_util::task::AtomicWaker;
 use rdkafka::message::{Message, OwnedMessage};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::core::{Core, Limits};
@@ -40,13 +41,13 @@ pub(super) struct Shared {
     /// Where the records come from.
     pub(super) store: KafkaStore,
     core: Mutex<Core<Box<Held>>>,
-    /// Whoever drives the gate waits with it.
-    waker: AtomicWaker,
+    /// Those who wait for a record wait with it.
+    calls: Notify,
 }
 
 impl Shared {
     pub(super) fn new(store: KafkaStore, limits: Limits) -> Self {
-        Self { store, core: Mutex::new(Core::new(limits)), waker: AtomicWaker::new() }
+        Self { store, core: Mutex::new(Core::new(limits)), calls: Notify::new() }
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core<Box<Held>>> {
@@ -54,19 +55,34 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn waker(&self) -> &AtomicWaker {
-        &self.waker
+    /// Calls one of those who wait for a record, or the next to wait.
+    pub(super) fn call(&self) {
+        self.calls.notify_one();
     }
 
-    /// Changes the core on behalf of a handler, and tells whoever drives the gate if there is something
-    /// to do.
+    /// Waits for a call. Whoever is called and goes away hands it on.
+    pub(super) async fn called(&self) {
+        self.calls.notified().await;
+    }
+
+    /// Changes the core on behalf of a handler, and calls somebody if there is something to do.
     pub(super) fn change(&self, change: impl FnOnce(&mut Core<Box<Held>>)) {
         let mut core = self.core();
         change(&mut core);
         let idle = core.is_idle();
         drop(core);
         if !idle {
-            self.waker.wake();
+            self.call();
         }
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.call();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.call();
     }
 }

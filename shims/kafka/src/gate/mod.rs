@@ -11,22 +11,20 @@ mod rebalances;
 mod waits;
 mod window;
 
-use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::hint::spin_loop;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use antipode_barrier::{Barrier, BoxFuture, Registry, Store};
 use antipode_lineage::{Lineage, StoreName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer, MessageStream};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::task::{consume_budget, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 pub use self::builder::GateBuilder;
@@ -44,6 +42,12 @@ use crate::{Error, KafkaConsumer, KafkaStore};
 
 /// How many records pass until the clock is looked at for the next commit.
 const COMMIT_CHECK: u32 = 256;
+
+/// How often the seat is tried until a call is waited for.
+const SEAT_TRIES: u32 = 100;
+
+/// How many records are parked until others get their turn.
+const PARKED_AT_ONCE: u32 = 64;
 
 /// How long the last commit and the leaving of the group may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
@@ -102,8 +106,10 @@ pub struct Gate {
     rules: Rules,
     dead_letters: Option<DeadLetters>,
     hasher: RandomState,
-    /// Whoever holds it drives the gate until there is a record for it.
+    /// Whoever holds it drives the gate; never for longer than a poll.
     seat: Mutex<Seat>,
+    /// Calls one of those who wait for a record.
+    caller: Waker,
 }
 
 struct Rules {
@@ -122,6 +128,8 @@ struct Seat {
     committed: Instant,
     passed: u32,
 }
+
+type Stream<'a> = MessageStream<'a, Rebalances>;
 
 enum Event<'a> {
     Ended(Ended),
@@ -146,6 +154,7 @@ impl Gate {
         let seat = Seat { waits: FuturesUnordered::new(), commits, committed: Instant::now(), passed: 0 };
         Self {
             consumer: Arc::new(consumer),
+            caller: Waker::from(Arc::clone(&shared)),
             shared,
             rules,
             dead_letters,
@@ -161,19 +170,15 @@ impl Gate {
     /// written, which is tried again; [`Error::Consume`] from the driver. The gate goes on with the next
     /// call.
     pub async fn recv(&self) -> Result<Delivery<'_>, Error> {
-        let mut seat = self.seat.lock().await;
+        consume_budget().await;
+        // Whoever goes, with a record or without, leaves the gate to the next.
+        let _leaving = Leaving(&self.shared);
+        let mut stream = self.consumer.inner().stream();
         loop {
-            if let Some(delivery) = self.advance(&mut seat) {
-                return Ok(delivery);
+            if let Poll::Ready(outcome) = self.turn(&mut stream) {
+                return outcome;
             }
-            let delivery = match self.event(&mut seat).await {
-                Event::Message(message) => self.arrived(&mut seat, message.map_err(self.failed())?),
-                Event::Ended(ended) => self.ended(&mut seat, ended).map(|()| None)?,
-                Event::Changed => None,
-            };
-            if let Some(delivery) = delivery {
-                return Ok(delivery);
-            }
+            self.shared.called().await;
         }
     }
 
@@ -213,6 +218,27 @@ impl Gate {
         }
     }
 
+    /// A record, if there is one for the caller. Pending: somebody is called when there may be one.
+    fn turn<'a>(&'a self, stream: &mut Stream<'a>) -> Poll<Result<Delivery<'a>, Error>> {
+        // As it waits or as it goes, whoever holds it sees to it that somebody is called.
+        let Some(mut seat) = self.seat() else { return Poll::Pending };
+        for _ in 0..PARKED_AT_ONCE {
+            if let Some(delivery) = self.advance(&mut seat) {
+                return Poll::Ready(Ok(delivery));
+            }
+            let delivery = match ready!(self.event(&mut seat, stream)) {
+                Event::Message(message) => self.arrived(&mut seat, message.map_err(self.failed())?),
+                Event::Ended(ended) => self.ended(&mut seat, ended).map(|()| None)?,
+                Event::Changed => None,
+            };
+            if let Some(delivery) = delivery {
+                return Poll::Ready(Ok(delivery));
+            }
+        }
+        self.caller.wake_by_ref();
+        Poll::Pending
+    }
+
     /// Does what needs no waiting.
     fn advance(&self, seat: &mut Seat) -> Option<Delivery<'_>> {
         seat.passed += 1;
@@ -241,24 +267,32 @@ impl Gate {
         Some(Delivery::kept(*held, ticket, &self.shared))
     }
 
-    async fn event(&self, seat: &mut Seat) -> Event<'_> {
-        let mut stream = pin!(self.consumer.inner().stream());
-        poll_fn(|cx| {
-            if !seat.waits.is_empty()
-                && let Poll::Ready(Some(ended)) = seat.waits.poll_next_unpin(cx)
-            {
-                return Poll::Ready(Event::Ended(ended));
+    /// The seat, if nobody holds it for longer than a moment: rebalances talk to the broker.
+    fn seat(&self) -> Option<MutexGuard<'_, Seat>> {
+        for _ in 0..SEAT_TRIES {
+            match self.seat.try_lock() {
+                Ok(seat) => return Some(seat),
+                Err(TryLockError::Poisoned(seat)) => return Some(seat.into_inner()),
+                Err(TryLockError::WouldBlock) => spin_loop(),
             }
-            if let Poll::Ready(Some(message)) = stream.poll_next_unpin(cx) {
-                return Poll::Ready(Event::Message(message));
-            }
-            while seat.commits.poll_tick(cx).is_ready() {
-                self.commit(seat);
-            }
-            self.shared.waker().register(cx.waker());
-            if self.shared.core().is_idle() { Poll::Pending } else { Poll::Ready(Event::Changed) }
-        })
-        .await
+        }
+        None
+    }
+
+    fn event<'a>(&'a self, seat: &mut Seat, stream: &mut Stream<'a>) -> Poll<Event<'a>> {
+        let mut cx = Context::from_waker(&self.caller);
+        if !seat.waits.is_empty()
+            && let Poll::Ready(Some(ended)) = seat.waits.poll_next_unpin(&mut cx)
+        {
+            return Poll::Ready(Event::Ended(ended));
+        }
+        if let Poll::Ready(Some(message)) = stream.poll_next_unpin(&mut cx) {
+            return Poll::Ready(Event::Message(message));
+        }
+        while seat.commits.poll_tick(&mut cx).is_ready() {
+            self.commit(seat);
+        }
+        if self.shared.core().is_idle() { Poll::Pending } else { Poll::Ready(Event::Changed) }
     }
 
     /// Hands a record over at once if nothing stands against it, else parks it.
@@ -324,6 +358,15 @@ impl Gate {
     fn failed(&self) -> impl Fn(KafkaError) -> Error + use<> {
         let store = self.shared.store.name();
         move |source| Error::Consume { store, source: Box::new(source) }
+    }
+}
+
+/// A caller of [`recv`](Gate::recv) that goes.
+struct Leaving<'a>(&'a Arc<Shared>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.call();
     }
 }
 

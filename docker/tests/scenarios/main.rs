@@ -1,0 +1,26 @@
+//! What the topologies do, and what is left of them: a module an incident.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by it")]
+
+#[path = "../ask/mod.rs"]
+mod ask;
+#[cfg(feature = "mongodb")]
+#[path = "../documents/mod.rs"]
+mod documents;
+mod futures_are_send;
+#[cfg(feature = "kafka")]
+mod kafka_failover;
+#[cfg(feature = "kafka")]
+mod kafka_faults;
+mod left_behind;
+#[cfg(feature = "mongodb")]
+mod mongodb_failover;
+#[cfg(feature = "mongodb")]
+mod mongodb_faults;
+mod postgres_failover;
+mod postgres_faults;
+mod proxy;
+mod redis_cluster;
+mod redis_failover;
+mod redis_faults;
+#[cfg(feature = "kafka")]
+mod talk;

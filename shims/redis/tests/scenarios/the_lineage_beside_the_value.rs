@@ -1,0 +1,447 @@
+//! What is stored beside values, and what becomes of it as they change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use antipode_docker::RedisOptions;
+use antipode_lineage::{Lineage, LineageScope, WriteId};
+use antipode_redis::RedisShim;
+use antipode_redis::redis::aio::{ConnectionManager, MultiplexedConnection};
+use antipode_redis::redis::{AsyncCommands, Cmd, FromRedisValue, Script, Value, cmd, pipe};
+
+use crate::stage::{PATIENCE, Stage, depending, foreign, name, raw};
+
+/// One server is enough here.
+async fn alone() -> (Stage, MultiplexedConnection) {
+    let stage = Stage::with(RedisOptions::default().replicas(0)).await;
+    let raw = stage.raw().await;
+    (stage, raw)
+}
+
+fn command(words: &str) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg(words.split(' ').collect::<Vec<_>>());
+    command
+}
+
+impl Stage {
+    /// A connection of a request that depends on the order with this number only.
+    async fn writer(&self, order: u64) -> RedisShim<ConnectionManager> {
+        self.store.connection().await.unwrap().within(depending(foreign(order)))
+    }
+
+    /// Does this in a request that depends on the order with this number.
+    async fn run<T: FromRedisValue>(&self, order: u64, words: &str) -> T {
+        command(words).query_async(&mut self.writer(order).await).await.unwrap()
+    }
+
+    /// The greatest order that a request depends on after this.
+    async fn learnt(&self, words: &str) -> u64 {
+        let scope = LineageScope::new();
+        let mut posts = self.store.connection().await.unwrap().within(scope.clone());
+        let () = command(words).query_async(&mut posts).await.unwrap();
+        order(&scope.lineage())
+    }
+
+    /// The greatest order stored beside a key.
+    async fn beside(&self, key: &str) -> u64 {
+        self.learnt(&format!("EXISTS {key}")).await
+    }
+}
+
+fn order(lineage: &Lineage) -> u64 {
+    assert!(!lineage.has_overflowed(), "{lineage}");
+    lineage.of_store(foreign(0).store).first().map_or(0, |write| write.position.0)
+}
+
+#[tokio::test]
+async fn a_full_replacement_overwrites_and_a_partial_update_joins() {
+    let (stage, _raw) = alone().await;
+    for (key, create, change, joined) in [
+        ("string", "SET string a", "APPEND string b", true),
+        ("number", "SET number 1", "INCR number", true),
+        ("list", "RPUSH list a", "LPUSH list b", true),
+        ("set", "SADD set a", "SADD set b", true),
+        ("hash", "HSET hash a 1", "HDEL hash b", true),
+        ("again", "SET again a", "SET again b", false),
+        ("many", "MSET many a", "MSET many b other c", false),
+        ("timed", "SET timed a", "SET timed b EX 100", false),
+        ("kept", "SET kept a PX 100000", "SET kept b KEEPTTL", false),
+        ("setex", "SETEX setex 100 a", "PSETEX setex 100000 b", false),
+    ] {
+        let () = stage.run(9, create).await;
+        assert_eq!(stage.beside(key).await, 9, "{create}");
+        let () = stage.run(5, change).await;
+        assert_eq!(stage.beside(key).await, if joined { 9 } else { 5 }, "{change} after {create}");
+        let () = stage.run(12, change).await;
+        assert_eq!(stage.beside(key).await, 12, "{change}");
+    }
+}
+
+/// What a replaced value depended on is gone with it, in whichever store it was.
+#[tokio::test]
+async fn nothing_is_left_of_what_a_replaced_value_depended_on() {
+    let (stage, _raw) = alone().await;
+    let refund = WriteId { store: name("refunds"), ..foreign(3) };
+    for replacement in
+        ["SET post b", "MSET post b", "SET post b EX 100", "SET post b KEEPTTL", "SETEX post 100 b"]
+    {
+        let () = stage.run(9, "SET post a").await;
+        let mut posts = stage.store.connection().await.unwrap().within(depending(refund));
+        let () = command(replacement).query_async(&mut posts).await.unwrap();
+        let scope = LineageScope::new();
+        let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+        let () = posts.get("post").await.unwrap();
+        let seen = scope.lineage();
+        assert!(seen.covers_write(&refund) && order(&seen) == 0, "{replacement}: {seen}");
+    }
+}
+
+/// A value that stays must keep its lineage, whatever was attempted on it.
+#[tokio::test]
+async fn a_replacement_that_fails_leaves_the_lineage_of_the_value_that_stays() {
+    let (stage, _raw) = alone().await;
+    let () = stage.run(9, "SET post a").await;
+    let () = stage.run(9, "RPUSH list a").await;
+    for attempt in [
+        "SET post b EX -5",
+        "SET post b EX 99999999999999999",
+        "SET post b NX",
+        "SET post b NX GET",
+        "SET list b GET",
+        "SETNX post b",
+        "SETEX post 0 b",
+        "PSETEX post 9223372036854775807 b",
+        "MSETNX post b other c",
+        "MSET post b other",
+        "SUNIONSTORE post list list",
+        "RESTORE post 0 junk",
+        "RENAME nothing post",
+        "RENAMENX list post",
+        "COPY list post",
+        "MSET post",
+    ] {
+        let _ = command(attempt).query_async::<Value>(&mut stage.writer(5).await).await;
+        assert_eq!(stage.learnt("GET post").await, 9, "{attempt}");
+        assert_eq!(stage.learnt("LRANGE list 0 -1").await, 9, "{attempt}");
+    }
+}
+
+#[tokio::test]
+async fn the_lineage_goes_with_its_key_and_expires_with_it() {
+    let (stage, mut raw) = alone().await;
+    let lasts = async |raw: &mut MultiplexedConnection, key: &str| -> (i64, i64) {
+        let time = async |raw: &mut MultiplexedConnection, key: &str| {
+            cmd("PEXPIRETIME").arg(key).query_async(raw).await.unwrap()
+        };
+        (time(raw, key).await, time(raw, &format!("antipode:{{{key}}}")).await)
+    };
+    for (change, expires) in [
+        ("SET post a EX 1000", true),
+        ("APPEND post b", true),
+        ("PERSIST post", false),
+        ("PEXPIRE post 500000", true),
+        ("GETEX post EX 700", true),
+        ("SET post b", false),
+        ("EXPIREAT post 99999999999", true),
+        ("SET post c PX 100000", true),
+        ("SET post d KEEPTTL", true),
+        ("MSET post e", false),
+        ("SETEX post 900 f", true),
+    ] {
+        let () = stage.run(9, change).await;
+        let (key, companion) = lasts(&mut raw, "post").await;
+        assert_eq!(key, companion, "{change}");
+        assert_eq!(key > 0, expires, "{change}");
+    }
+    for gone in ["DEL post", "UNLINK post", "GETDEL post", "SET post a EXAT 1", "EXPIRE post -1"] {
+        let () = stage.run(9, "SET post a").await;
+        assert_eq!(lasts(&mut raw, "post").await, (-1, -1));
+        let _: Value = stage.run(5, gone).await;
+        assert_eq!(lasts(&mut raw, "post").await, (-2, -2), "{gone}");
+    }
+    let () = stage.run(9, "SET post a PX 30").await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(lasts(&mut raw, "post").await, (-2, -2), "both have expired");
+    let () = stage.run(5, "APPEND post b").await;
+    assert_eq!(stage.beside("post").await, 5, "nothing is left of a value that expired");
+}
+
+#[tokio::test]
+async fn lineage_flows_from_key_to_key() {
+    let (stage, _raw) = alone().await;
+    for (setup, change, from) in [
+        ("SET a 1", "RENAME a b", "b"),
+        ("SET a 1", "COPY a b", "b"),
+        ("RPUSH a 1", "LMOVE a b LEFT LEFT", "b"),
+        ("RPUSH a 1", "RPOPLPUSH a b", "b"),
+        ("SADD a 1", "SUNIONSTORE b c a", "b"),
+        ("SADD a 1", "SMOVE a b 1", "b"),
+        ("ZADD a 1 1", "ZUNIONSTORE b 2 c a", "b"),
+        ("ZADD a 1 1", "ZRANGESTORE b a 0 -1", "b"),
+        ("SET a 1", "BITOP NOT b a", "b"),
+        ("PFADD a 1", "PFMERGE b a", "b"),
+        ("RPUSH a 1", "SORT a STORE b", "b"),
+        ("GEOADD a 1 1 x", "GEOSEARCHSTORE b a FROMLONLAT 1 1 BYRADIUS 1 km ASC", "b"),
+        ("GEOADD a 1 1 x", "GEORADIUS a 1 1 1 km STORE b", "b"),
+        ("SET a 1", "EVALSHA_OR_EVAL", "b"),
+    ] {
+        let () = command("DEL a b c").query_async(&mut stage.writer(0).await).await.unwrap();
+        let () = stage.run(9, setup).await;
+        if change == "EVALSHA_OR_EVAL" {
+            let script = Script::new("return redis.call('SET', KEYS[2], redis.call('GET', KEYS[1]))");
+            let mut posts = stage.writer(5).await;
+            let () = script.key("a").key("b").invoke_async(&mut posts).await.unwrap();
+        } else {
+            let _: Value = stage.run(5, change).await;
+        }
+        assert_eq!(stage.beside(from).await, 9, "{change}");
+    }
+    let () = stage.run(9, "MSET x 1 y 2").await;
+    let () = stage.run(5, "MSET y 3").await;
+    assert_eq!((stage.beside("x").await, stage.beside("y").await), (9, 5));
+}
+
+#[tokio::test]
+async fn whoever_sees_a_value_depends_on_its_writer() {
+    let (stage, _raw) = alone().await;
+    for (setup, sees) in [
+        ("SET a 1", "GET a"),
+        ("SET a 1", "MGET b a"),
+        ("SET a 1", "TYPE a"),
+        ("SET a 1", "INCR a"),
+        ("SET a 1", "GETSET a 2"),
+        ("SET a 1", "SET a 2 GET"),
+        ("SET a 1", "GETDEL a"),
+        ("SET a 1", "GETEX a"),
+        ("SET a 1", "OBJECT ENCODING a"),
+        ("SET a 1", "EVAL_RO return(redis.call('GET',KEYS[1])) 1 a"),
+        ("SET a 1", "EVAL return(redis.call('GET',KEYS[1])) 1 a"),
+        ("RPUSH a 1", "LPOP a"),
+        ("RPUSH a 1", "LMPOP 2 b a LEFT"),
+        ("RPUSH a 1", "BLPOP b a 1"),
+        ("RPUSH a 1", "BLMOVE a b LEFT RIGHT 1"),
+        ("ZADD a 1 1", "BZPOPMIN a 1"),
+        ("ZADD a 1 1", "ZUNION 2 b a"),
+        ("SADD a 1", "SPOP a"),
+        ("HSET a f 1", "HSCAN a 0"),
+    ] {
+        let () = command("DEL a b").query_async(&mut stage.writer(0).await).await.unwrap();
+        let () = stage.run(9, setup).await;
+        assert_eq!(stage.learnt(sees).await, 9, "{sees}");
+    }
+    let () = stage.run(9, "SET a 1").await;
+    for blind in ["SET a 2", "MSET a 2", "EXPIRE a 100"] {
+        assert_eq!(stage.learnt(blind).await, 0, "{blind} sees nothing");
+    }
+}
+
+/// Two workers block on one list; the first to ask for the lineage finds the list gone.
+#[tokio::test]
+async fn everyone_served_by_a_blocking_pop_learns_where_the_element_is_from() {
+    let (stage, _raw) = alone().await;
+    let worker = async || {
+        let scope = LineageScope::new();
+        let mut jobs = stage.store.shim(raw(stage.topology.primary()).await).within(scope.clone());
+        let popped: Option<(String, String)> = jobs.blpop("jobs", 20.0).await.unwrap();
+        assert!(popped.is_some());
+        order(&scope.lineage())
+    };
+    let producer = async {
+        while stage.info(stage.topology.primary(), "blocked_clients").await != "3" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let () = stage.run(9, "RPUSH jobs a b c").await;
+    };
+    let (one, two, three, ()) = tokio::join!(worker(), worker(), worker(), producer);
+    assert_eq!([one, two, three], [9, 9, 9]);
+}
+
+/// Writers replace the value by turns, and with it what it depends on: less, then more again. The
+/// server reads a key of this size by itself and serves others before it reads on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_is_never_seen_with_the_lineage_of_another() {
+    let (stage, _raw) = alone().await;
+    let key = format!("{:>50000}", "post");
+    for atomic in [false, true] {
+        let write = async |order: u64| {
+            let connection = raw(stage.topology.primary()).await;
+            for _ in 0..400 {
+                let mut posts = stage.store.shim(connection.clone()).within(depending(foreign(order)));
+                let mut batch = pipe();
+                batch.set(&key, order).set("other", order);
+                if atomic {
+                    batch.atomic();
+                }
+                let () = batch.query_async(&mut posts).await.unwrap();
+            }
+        };
+        let read = async || {
+            let connection = raw(stage.topology.primary()).await;
+            let mut seen = [0, 0];
+            for _ in 0..800 {
+                let scope = LineageScope::new();
+                let mut posts = stage.store.shim(connection.clone()).within(scope.clone());
+                let mut batch = pipe();
+                batch.get(&key);
+                if atomic {
+                    batch.atomic();
+                }
+                let (value,): (Option<u64>,) = batch.query_async(&mut posts).await.unwrap();
+                let value = value.unwrap_or_default();
+                assert!(order(&scope.lineage()) >= value, "{value} seen with {}", scope.lineage());
+                seen[usize::from(value == 9)] += 1;
+            }
+            assert!(seen[0] > 0 && seen[1] > 0, "no turns: {seen:?}");
+        };
+        tokio::join!(write(5), write(9), read(), read());
+    }
+}
+
+/// Between `WATCH` and the transaction the shim has no transactions of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_value_is_never_seen_with_less_than_its_lineage() {
+    let stage = Stage::with(RedisOptions::default().replicas(1)).await;
+    let key = format!("{:>50000}", "post");
+    let write = async |order: u64| {
+        let connection = raw(stage.topology.primary()).await;
+        for _ in 0..800 {
+            let mut posts = stage.store.shim(connection.clone()).within(depending(foreign(order)));
+            let () = posts.set(&key, order).await.unwrap();
+        }
+    };
+    let read = async || {
+        let mut posts = stage.store.shim(raw(stage.topology.primary()).await);
+        for _ in 0..800 {
+            let scope = LineageScope::new();
+            let watch = scope.run(cmd("WATCH").arg("other").exec_async(&mut posts)).await;
+            let value: Option<u64> = scope.run(posts.get(&key)).await.unwrap();
+            let seen = scope.lineage();
+            let covered = seen.covers_write(&foreign(value.unwrap_or_default()));
+            assert!(watch.is_ok() && (value.is_none() || covered), "{value:?} seen with {seen}");
+        }
+    };
+    tokio::join!(write(5), write(9), read(), read());
+    // When nobody writes, it is seen with no more.
+    let mut quiet = stage.store.shim(stage.raw().await);
+    let exact = async {
+        loop {
+            let scope = LineageScope::new();
+            let () = scope.run(cmd("WATCH").arg("other").exec_async(&mut quiet)).await.unwrap();
+            let () = scope.run(quiet.get(&key)).await.unwrap();
+            if !scope.lineage().has_overflowed() {
+                return order(&scope.lineage());
+            }
+        }
+    };
+    let order = tokio::time::timeout(PATIENCE, exact).await.unwrap();
+    assert!([5, 9].contains(&order));
+}
+
+/// `SORT` by other keys reads what no one can tell beforehand.
+#[tokio::test]
+async fn a_sort_by_other_keys_depends_on_everything() {
+    let (stage, _raw) = alone().await;
+    let () = stage.run(9, "RPUSH list 1 2").await;
+    assert_eq!(stage.learnt("SORT list").await, 9);
+    let scope = LineageScope::new();
+    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+    let () = command("SORT list BY weight_*").query_async(&mut posts).await.unwrap();
+    assert!(scope.lineage().has_overflowed());
+}
+
+#[tokio::test]
+async fn a_reader_and_a_writer_without_the_shim_go_on_as_before() {
+    let (stage, mut raw) = alone().await;
+    let () = stage.run(9, "SET post a").await;
+    let post: String = raw.get("post").await.unwrap();
+    let kind: String = cmd("TYPE").arg("post").query_async(&mut raw).await.unwrap();
+    assert_eq!((post.as_str(), kind.as_str()), ("a", "string"));
+    let () = raw.set("post", "b").await.unwrap();
+    assert_eq!(stage.learnt("GET post").await, 9, "what the shim does not see keeps what was there");
+    let () = raw.del("post").await.unwrap();
+    let () = stage.run(5, "SET post c").await;
+    assert_eq!(stage.learnt("GET post").await, 5);
+}
+
+#[tokio::test]
+async fn a_lineage_that_was_tampered_with_stands_for_everything() {
+    let (stage, mut raw) = alone().await;
+    let () = stage.run(9, "SET post a").await;
+    for (field, value) in [("orders/0/7/1", "9"), ("junk", "0000000000000001")] {
+        let () = raw.hset("antipode:{post}", field, value).await.unwrap();
+        let scope = LineageScope::new();
+        let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+        let post: String = posts.get("post").await.unwrap();
+        assert_eq!(post, "a");
+        assert!(scope.lineage().has_overflowed(), "{field} {value}");
+        let () = raw.hdel("antipode:{post}", field).await.unwrap();
+    }
+    let () = raw.del("antipode:{post}").await.unwrap();
+    let () = raw.set("antipode:{post}", "not a hash").await.unwrap();
+    let scope = LineageScope::new();
+    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+    let post: String = posts.get("post").await.unwrap();
+    assert!(post == "a" && scope.lineage().has_overflowed());
+    let refused: Result<(), _> = posts.append("post", "b").await;
+    assert!(
+        refused.unwrap_err().to_string().contains("WRONGTYPE"),
+        "a lineage that cannot be stored is told"
+    );
+}
+
+/// More shards than a lineage holds become everything, and companions stay small.
+#[tokio::test]
+async fn a_companion_does_not_grow_without_end() {
+    let (stage, mut raw) = alone().await;
+    let one = "0000000000000001";
+    for key in 0..40 {
+        let fields: Vec<(String, &str)> = (0..300)
+            .map(|shard| (format!("orders/{shard}/{key}/1"), one))
+            .chain([("!weak".into(), one)])
+            .collect();
+        let () = raw.sadd(key, key).await.unwrap();
+        let () = raw.hset_multiple(format!("antipode:{{{key}}}"), &fields).await.unwrap();
+    }
+    let all: Vec<String> = (0..40).map(|key| key.to_string()).collect();
+    for union in ["SUNIONSTORE few 1 2".to_owned(), format!("SUNIONSTORE many {}", all.join(" "))] {
+        let () = stage.run(9, &union).await;
+        let key = union.split(' ').nth(1).unwrap();
+        let stored: BTreeMap<String, String> = raw.hgetall(format!("antipode:{{{key}}}")).await.unwrap();
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["!everything", "!weak"], "{key}");
+    }
+    let () = stage.run(10, "SREM few 1").await;
+    let stored: usize = raw.hlen("antipode:{few}").await.unwrap();
+    assert_eq!(stored, 3, "what comes later is joined");
+}
+
+#[tokio::test]
+async fn transactions_and_pipelines_carry_lineage_command_by_command() {
+    let (stage, _raw) = alone().await;
+    for atomic in [false, true] {
+        let () = stage.run(9, "MSET old 1 gone 1").await;
+        let () = command("DEL new list").query_async(&mut stage.writer(0).await).await.unwrap();
+        let scope = depending(foreign(5));
+        let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+        let mut batch = pipe();
+        batch.cmd("SET").arg("new").arg(1).cmd("APPEND").arg("old").arg(2);
+        batch.cmd("DEL").arg("gone").cmd("RPUSH").arg("list").arg(1).cmd("GET").arg("new");
+        if atomic {
+            batch.atomic();
+        }
+        let () = batch.query_async(&mut posts).await.unwrap();
+        assert_eq!(order(&scope.lineage()), 5, "it saw only what it wrote");
+        let beside = [stage.beside("new").await, stage.beside("old").await, stage.beside("list").await];
+        assert_eq!(beside, [5, 9, 5], "atomic: {atomic}");
+        assert_eq!(stage.beside("gone").await, 0);
+        let reader = LineageScope::new();
+        let mut posts = stage.store.connection().await.unwrap().within(reader.clone());
+        let mut batch = pipe();
+        batch.cmd("GET").arg("old").cmd("SET").arg("old").arg(3);
+        if atomic {
+            batch.atomic();
+        }
+        let () = batch.query_async(&mut posts).await.unwrap();
+        assert_eq!(order(&reader.lineage()), 9);
+    }
+}

@@ -40,8 +40,7 @@ pub(crate) fn put_others(headers: &mut HeaderMap, received: Option<&Baggage>) {
 
 /// Whether the caller reads trailers. No others may be sent any (RFC 9110, section 6.5.1).
 pub(crate) fn accepts_trailers(headers: &HeaderMap) -> bool {
-    let listed = headers.get_all(TE).into_iter().filter_map(|line| line.to_str().ok());
-    listed.flat_map(|line| line.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    has_token(headers, TE, "trailers")
 }
 
 /// Says that trailers are read, if nothing is said. HTTP/2 allows no other value.
@@ -51,9 +50,20 @@ pub(crate) fn accept_trailers(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a baggage trailer was announced.
+#[cfg(feature = "reqwest")]
+pub(crate) fn announces_trailer(headers: &HeaderMap) -> bool {
+    has_token(headers, TRAILER, "baggage")
+}
+
 /// Announces the trailer, which HTTP/1.1 needs.
 pub(crate) fn announce_trailer(headers: &mut HeaderMap) {
     headers.append(TRAILER, HeaderValue::from_static("baggage"));
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
 }
 
 fn set(headers: &mut HeaderMap, value: String) {

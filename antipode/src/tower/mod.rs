@@ -36,3 +36,8 @@ pub use lineage_body::LineageBody;
 pub use lineage_layer::{LineageFuture, LineageLayer, WithLineage};
 pub use propagate::{Propagate, PropagateFuture, PropagateLayer};
 pub use propagate_body::PropagateBody;
+
+#[cfg(feature = "reqwest")]
+pub(crate) use headers::announces_trailer;
+#[cfg(feature = "reqwest")]
+pub(crate) use propagate::{Joining, Outgoing};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use antipode_lineage::{Lineage, LineageCodec, LineageScope};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, Uri};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -57,6 +57,11 @@ impl PropagateLayer {
         let outbound = self.outgoing.outbound.clone();
         Self { outgoing: Arc::new(Outgoing { outbound, codec }) }
     }
+
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn into_outgoing(self) -> Arc<Outgoing> {
+        self.outgoing
+    }
 }
 
 impl<S> Layer<S> for PropagateLayer {
@@ -84,12 +89,12 @@ where
             let call = self.inner.call(request);
             return PropagateFuture { state: State::Calling { call, join: None } };
         };
-        if !self.outgoing.outbound.allows(request.uri()) {
-            headers::put_others(request.headers_mut(), scope.baggage().as_deref());
+        if !self.outgoing.allows(request.uri()) {
+            Outgoing::send_others(&scope, request.headers_mut());
             let call = self.inner.call(request);
             return PropagateFuture { state: State::Calling { call, join: None } };
         }
-        let join = Joining { scope, outgoing: Arc::clone(&self.outgoing) };
+        let join = Joining::new(scope, Arc::clone(&self.outgoing));
         let state = match join.scope.try_settled() {
             Some(lineage) => {
                 join.send(request.headers_mut(), &lineage);
@@ -167,14 +172,30 @@ pub(crate) struct Outgoing {
     codec: LineageCodec,
 }
 
+impl Outgoing {
+    /// Whether the lineage may be sent there.
+    pub(crate) fn allows(&self, target: &Uri) -> bool {
+        self.outbound.allows(target)
+    }
+
+    /// Puts the members of others, and no lineage, into a call's headers.
+    pub(crate) fn send_others(scope: &LineageScope, headers: &mut HeaderMap) {
+        headers::put_others(headers, scope.baggage().as_deref());
+    }
+}
+
 /// The scope that made a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Joining {
-    pub(crate) scope: LineageScope,
-    pub(crate) outgoing: Arc<Outgoing>,
+    scope: LineageScope,
+    outgoing: Arc<Outgoing>,
 }
 
 impl Joining {
+    pub(crate) fn new(scope: LineageScope, outgoing: Arc<Outgoing>) -> Self {
+        Self { scope, outgoing }
+    }
+
     /// Puts the lineage into the call's headers.
     pub(crate) fn send(&self, headers: &mut HeaderMap, lineage: &Lineage) {
         let received = self.scope.baggage();

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use antipode::edge::{Inbound, Outbound};
-use antipode::lineage::LineageCodec;
+use antipode::lineage::{Baggage, LineageCodec};
 use antipode::memory::MemoryStore;
 use antipode::prelude::*;
 use antipode::tower::{LineageLayer, PropagateLayer};
 use axum::Router;
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -62,6 +62,27 @@ pub(crate) fn plain_client() -> Client<HttpConnector, Body> {
 
 pub(crate) fn get(uri: String) -> Request<Body> {
     Request::builder().uri(uri).body(Body::empty()).expect("a request")
+}
+
+/// A store of one region.
+pub(crate) fn store(name: &str) -> Test<MemoryStore> {
+    Ok(MemoryStore::builder(name).region("us").build()?)
+}
+
+/// The baggage lines of a request or a response.
+pub(crate) fn baggage_lines(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all("baggage").into_iter();
+    lines.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned()).collect()
+}
+
+/// The lineage in these headers, if there is one.
+pub(crate) fn lineage_in(headers: &HeaderMap) -> Option<Lineage> {
+    Baggage::read(headers.get_all("baggage")).lineage(&LineageCodec::plain()).expect("readable")
+}
+
+/// The current lineage.
+pub(crate) fn current() -> Lineage {
+    LineageScope::current().expect("a scope").lineage()
 }
 
 /// Posts, written in the US; the region in Europe is cut off until it is healed.

@@ -5,7 +5,8 @@
 //!   from. [`Registry::barrier`] waits for the current lineage.
 //! - [`Store`] and [`Replica`] are what a store implements: the engine asks a replica how far it has
 //!   applied its logs ([`Frontier`]) and judges the writes by that ([`Verdict`]).
-//! - [`Recorder`] is how shims reach the current lineage.
+//! - [`Recorder`] is how shims reach the current lineage; a [`Line`] is how those who capture positions
+//!   share the questions that they ask a server.
 //!
 //! One watcher per replica probes on behalf of all barriers that wait there, on demand: its probes do
 //! not depend on how many wait, and there are none when nobody does. Every barrier has a deadline.
@@ -17,6 +18,7 @@ mod decision;
 mod error;
 mod frontier;
 mod known;
+mod line;
 mod observer;
 mod pacing;
 mod recorder;
@@ -30,6 +32,7 @@ mod watcher;
 pub use barrier::{Barrier, BarrierFuture, OnTimeout};
 pub use error::{BarrierError, Dependency};
 pub use frontier::{Ancestor, Frontier, Frontiers, Verdict};
+pub use line::Line;
 pub use observer::{Observer, Probed};
 pub use recorder::{MissingLineage, OnMissing, Recorder};
 pub use registry::{DEFAULT_DEADLINE, Registry, RegistryBuilder, RegistryError};

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use antipode_barrier::Shards;
+use antipode_barrier::{Line, Shards};
 use antipode_lineage::{Epoch, Lineage, LineageScope, Position, Shard, WriteId};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, End};
@@ -38,13 +38,14 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) cluster: Arc<Cluster>,
-    wanted: Mutex<BTreeSet<Shard>>,
-    turn: Semaphore,
+    looks: Line<()>,
+    /// The logs to look at next.
+    wanted: Arc<Mutex<BTreeSet<Shard>>>,
 }
 
 impl Places {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Arc<Self> {
-        Arc::new(Self { cluster, wanted: Mutex::default(), turn: Semaphore::new(1) })
+        Arc::new(Self { cluster, looks: Line::new(), wanted: Arc::default() })
     }
 
     /// A sending is about to begin.
@@ -141,26 +142,22 @@ impl Places {
 
     /// Comes back after a look that began at this time or later. Who waits for it has a limit.
     async fn look_since(&self, shard: Shard, since: Instant) {
-        loop {
-            self.wanted().insert(shard);
-            {
-                let _turn = self.turn.acquire().await;
-                if self.cluster.logs.is_looked_at_since(shard, since) {
-                    return;
-                }
-                let mut wanted = mem::take(&mut *self.wanted());
-                wanted.insert(shard);
-                let wanted: Vec<Shard> = wanted.into_iter().collect();
-                let _ = self.cluster.frontiers(Shards::Of(&wanted), End::Leader).await;
+        while !self.cluster.logs.is_looked_at_since(shard, since) {
+            lock(&self.wanted).insert(shard);
+            let (cluster, wanted) = (Arc::clone(&self.cluster), Arc::clone(&self.wanted));
+            let look = async move {
+                let wanted: Vec<Shard> = mem::take(&mut *lock(&wanted)).into_iter().collect();
+                cluster.frontiers(Shards::Of(&wanted), End::Leader).await.ok().map(drop)
+            };
+            self.looks.ask(look).await;
+            if !self.cluster.logs.is_looked_at_since(shard, since) {
+                tokio::time::sleep(PAUSE).await;
             }
-            if self.cluster.logs.is_looked_at_since(shard, since) {
-                return;
-            }
-            tokio::time::sleep(PAUSE).await;
         }
     }
+}
 
-    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<Shard>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(wanted: &Mutex<BTreeSet<Shard>>) -> MutexGuard<'_, BTreeSet<Shard>> {
+    // Nothing panics while it is held.
+    wanted.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -80,7 +80,6 @@ mod error;
 mod hello;
 mod history;
 mod hold;
-mod line;
 mod oplog;
 mod position;
 mod projection;

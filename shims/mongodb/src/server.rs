@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use antipode_barrier::{BoxFuture, Frontier, Frontiers, ProbeError, Replica, Shards, Target};
+use antipode_barrier::{BoxFuture, Frontier, Frontiers, Line, ProbeError, Replica, Shards, Target};
 use antipode_lineage::{Epoch, ReplicaName, StoreName};
 use mongodb::Client;
 use mongodb::bson::doc;
@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::hello::{Hello, Reach, Role};
 use crate::history::{History, Standing};
 use crate::hold::{Clock, Hold};
-use crate::line::Line;
 use crate::oplog::Oplog;
 use crate::position::OpTime;
 

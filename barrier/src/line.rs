@@ -1,24 +1,27 @@
-//! Captures that share questions.
+//! Askers who share questions.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use antipode_barrier::BoxFuture;
 use futures_util::future::{FutureExt, Shared};
 use tokio::time::timeout;
+
+use crate::BoxFuture;
 
 /// How long a question is waited for before the next one is asked beside it.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 type Question<T> = Shared<BoxFuture<'static, Option<T>>>;
 
-/// A line at a server: while a question is under way, those who come up form a group, which asks one
-/// question for all. However many ask, a server gets one after the other.
+/// A line at a server, for shims that ask it where a write stands: while a question is under way, those
+/// who come up form a group, which asks one question for all. However many ask, a server gets one after
+/// the other, or one every 250 ms while it does not answer.
 ///
 /// The answer that one gets is always to a question that was sent after one had come: a question under
-/// way may have been answered already.
+/// way may have been answered already. Whoever waits drives the question; if all of them are gone, it
+/// is not asked any further.
 #[derive(Debug)]
-pub(crate) struct Line<T: Clone> {
+pub struct Line<T: Clone> {
     places: Arc<Mutex<Places<T>>>,
 }
 
@@ -30,13 +33,15 @@ struct Places<T: Clone> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Line<T> {
-    pub(crate) fn new() -> Self {
+    /// A line where nobody stands.
+    #[must_use]
+    pub fn new() -> Self {
         Self { places: Arc::new(Mutex::new(Places { under_way: None, next: None })) }
     }
 
-    /// The answer to a question sent from now on. It is asked by whoever waits; `ask` is only used by
-    /// the first of a group.
-    pub(crate) async fn ask<F>(&self, ask: F) -> Option<T>
+    /// The answer to a question sent from now on; `None` if it got none. Of a group, only the first
+    /// one's `ask` is used. Has no limit of its own: give it one.
+    pub async fn ask<F>(&self, ask: F) -> Option<T>
     where
         F: Future<Output = Option<T>> + Send + 'static,
     {
@@ -52,6 +57,12 @@ impl<T: Clone + Send + Sync + 'static> Line<T> {
             }
         };
         question.await
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Default for Line<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,8 +1,5 @@
 //! What a barrier before the handler answers, how long it waits, and what it costs when there is nothing to
 //! wait for.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code)]
-
-mod services;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,8 +10,9 @@ use antipode::prelude::*;
 use antipode::tower::{BarrierLayer, FailedBarrier};
 use axum::body::Body;
 use http::{HeaderName, Request, Response, StatusCode};
-use services::{LIMIT, Test, lineage, posts_with_europe_cut_off, text};
 use tower::{Layer, Service, ServiceExt, service_fn};
+
+use crate::services::{LIMIT, Test, lineage, posts_with_europe_cut_off, text};
 
 const DEADLINE: HeaderName = HeaderName::from_static("x-request-deadline");
 

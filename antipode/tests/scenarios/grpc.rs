@@ -1,10 +1,6 @@
 //! The same layers around tonic: each kind of call carries lineage both ways.
 //!
 //! The service is written by hand over texts, so that no compiler of `.proto` files is needed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code)]
-
-mod services;
-mod texts;
 
 use std::time::Duration;
 
@@ -13,9 +9,10 @@ use antipode::memory::MemoryStore;
 use antipode::prelude::*;
 use antipode::tower::BarrierLayer;
 use futures_util::stream;
-use services::{LIMIT, Test, posts_with_europe_cut_off, store, until_waiting};
-use texts::{Caller, Served, Texts};
 use tonic::{Code, Request};
+
+use crate::services::{LIMIT, Test, posts_with_europe_cut_off, store, until_waiting};
+use crate::texts::{Caller, Served, Texts};
 
 /// A caller that depends on a write to "orders", and a service that writes to "posts".
 async fn stage() -> Test<(MemoryStore, Served, Caller, LineageScope)> {

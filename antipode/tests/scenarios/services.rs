@@ -60,7 +60,8 @@ pub(crate) fn plain_client() -> Client<HttpConnector, Body> {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-pub(crate) fn get(uri: String) -> Request<Body> {
+/// A request without a body.
+pub(crate) fn request_to(uri: String) -> Request<Body> {
     Request::builder().uri(uri).body(Body::empty()).expect("a request")
 }
 

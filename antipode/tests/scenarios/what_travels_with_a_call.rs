@@ -1,7 +1,4 @@
 //! Lineage goes out with a call and comes back with its response; what belongs to others goes on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code)]
-
-mod services;
 
 use std::time::Duration;
 
@@ -16,10 +13,12 @@ use axum::routing::get;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use services::{
-    LIMIT, Service, Test, baggage_lines, current, lineage, lineage_in, plain_client, propagate, store, text,
-};
 use tower::{Layer, ServiceExt};
+
+use crate::services::{
+    LIMIT, Service, Test, baggage_lines, current, lineage, lineage_in, plain_client, propagate, request_to,
+    store, text,
+};
 
 #[tokio::test]
 async fn the_callee_knows_what_the_caller_wrote_and_the_caller_what_the_callee_did() -> Test {
@@ -35,7 +34,7 @@ async fn the_callee_knows_what_the_caller_wrote_and_the_caller_what_the_callee_d
     let came = request
         .run(async {
             orders.shim().put("order", "1").await?;
-            let response = propagate().layer(plain_client()).oneshot(services::get(service.uri("/"))).await?;
+            let response = propagate().layer(plain_client()).oneshot(request_to(service.uri("/"))).await?;
             text(response).await
         })
         .await?;
@@ -52,13 +51,13 @@ async fn every_baggage_line_is_read_and_the_members_of_others_go_on_byte_for_byt
     let (uri, client) = (last.uri("/"), propagate().layer(plain_client()));
     let relay = move || async move {
         assert_eq!(current().writes().len(), 1, "the second line has the lineage");
-        text(client.oneshot(services::get(uri)).await.expect("an answer")).await.expect("a text")
+        text(client.oneshot(request_to(uri)).await.expect("an answer")).await.expect("a text")
     };
     let first = Service::start(Router::new().route("/", get(relay)).layer(lineage())).await?;
 
     let member =
         format!("antipode={}", LineageCodec::plain().encode(&WriteId::unplaced("orders".parse()?).into()));
-    let mut request = services::get(first.uri("/"));
+    let mut request = request_to(first.uri("/"));
     for line in ["user=alice;ttl=5 ;x, tier=%20gold", &member, "empty=,, q=a=b=c"] {
         request.headers_mut().append("baggage", line.parse()?);
     }
@@ -85,7 +84,7 @@ async fn what_a_stream_writes_after_its_head_comes_back_in_a_trailer() -> Test {
     let service = streaming(orders.clone()).await?;
     let request = LineageScope::new();
     let client = propagate().layer(plain_client());
-    let response = request.run(client.oneshot(services::get(service.uri("/")))).await?;
+    let response = request.run(client.oneshot(request_to(service.uri("/")))).await?;
     assert!(request.lineage().is_empty(), "nothing was written before the head");
     assert_eq!(text(response).await?, "ab");
     assert_eq!(request.lineage().writes().len(), 1);
@@ -146,7 +145,7 @@ async fn strangers_get_no_lineage_and_are_not_believed() -> Test {
     let request = LineageScope::from(Lineage::from(WriteId::unplaced("posts".parse()?)));
     request.set_baggage(antipode::lineage::Baggage::read(["user=alice,antipode=stale"]));
     let before = request.lineage();
-    let call = elsewhere.layer(plain_client()).oneshot(services::get(service.uri("/")));
+    let call = elsewhere.layer(plain_client()).oneshot(request_to(service.uri("/")));
     assert_eq!(text(request.run(call).await?).await?, "user=alice");
     assert_eq!(request.lineage(), before);
     Ok(())
@@ -155,7 +154,7 @@ async fn strangers_get_no_lineage_and_are_not_believed() -> Test {
 #[tokio::test]
 async fn who_sends_no_lineage_is_told_none() -> Test {
     let service = streaming(store("orders")?).await?;
-    let mut request = services::get(service.uri("/"));
+    let mut request = request_to(service.uri("/"));
     request.headers_mut().insert("te", "trailers".parse()?);
     let response = plain_client().request(request).await?;
     assert!(!response.headers().contains_key("baggage") && !response.headers().contains_key("trailer"));
@@ -166,7 +165,7 @@ async fn who_sends_no_lineage_is_told_none() -> Test {
 #[tokio::test]
 async fn who_does_not_read_trailers_is_sent_none() -> Test {
     let service = streaming(store("orders")?).await?;
-    let mut request = services::get(service.uri("/"));
+    let mut request = request_to(service.uri("/"));
     let empty = LineageCodec::plain().encode(&Lineage::new());
     request.headers_mut().insert("baggage", format!("antipode={empty}").parse()?);
     let response = plain_client().request(request).await?;
@@ -179,7 +178,7 @@ async fn who_does_not_read_trailers_is_sent_none() -> Test {
 async fn a_read_only_call_adds_nothing_to_the_response() -> Test {
     let service = Service::start(Router::new().route("/", get(|| async {})).layer(lineage())).await?;
     let request = LineageScope::from(Lineage::from(WriteId::unplaced("posts".parse()?)));
-    let call = propagate().layer(plain_client()).oneshot(services::get(service.uri("/")));
+    let call = propagate().layer(plain_client()).oneshot(request_to(service.uri("/")));
     assert!(!request.run(call).await?.headers().contains_key("baggage"));
     Ok(())
 }
@@ -192,16 +191,15 @@ async fn an_answer_that_cannot_be_read_counts_as_everything() -> Test {
         move || async move { shim.put("a", "b").await.map(drop).map_err(|_| StatusCode::BAD_GATEWAY) };
     let app = Router::new().route("/", get(handler));
     let unsigned = Service::start(app.layer(lineage())).await?;
-    // The callee does not read what this one signs, and is told so; then it is told everything.
     let signing = propagate().codec(LineageCodec::signed(keys));
     let request = LineageScope::new();
-    let call = signing.layer(plain_client()).oneshot(services::get(unsigned.uri("/")));
+    let call = signing.layer(plain_client()).oneshot(request_to(unsigned.uri("/")));
     let response = request.run(call).await?;
     assert_eq!(lineage_in(response.headers()), None, "whose lineage was not read is told none");
     assert!(request.lineage().is_empty());
 
     let forger = forger().await?;
-    request.run(signing.layer(plain_client()).oneshot(services::get(forger.uri("/")))).await?;
+    request.run(signing.layer(plain_client()).oneshot(request_to(forger.uri("/")))).await?;
     assert!(request.lineage().has_overflowed());
     Ok(())
 }
@@ -211,11 +209,11 @@ async fn a_request_that_the_policy_refuses_does_not_reach_the_handler() -> Test 
     let app = Router::new().route("/", get(|| async { "reached" }));
     let require = LineageLayer::new(Inbound::require(LineageCodec::plain()));
     let service = Service::start(app.layer(require)).await?;
-    let response = plain_client().request(services::get(service.uri("/"))).await?;
+    let response = plain_client().request(request_to(service.uri("/"))).await?;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(text(response).await?, "");
 
-    let mut grpc = services::get(service.uri("/"));
+    let mut grpc = request_to(service.uri("/"));
     grpc.headers_mut().insert("content-type", "application/grpc".parse()?);
     let response = plain_client().request(grpc).await?;
     assert_eq!(response.status(), StatusCode::OK, "gRPC says it in a header");
@@ -243,10 +241,10 @@ async fn captures_under_way_are_waited_for_on_both_sides() -> Test {
         tokio::time::sleep(Duration::from_millis(30)).await;
         Some(at(caller, 7).into())
     });
-    let call = client.clone().oneshot(services::get(service.uri("/")));
+    let call = client.clone().oneshot(request_to(service.uri("/")));
     assert_eq!(text(request.run(call).await?).await?, format!("{:?}", Lineage::from(at(caller, 7))));
 
-    request.run(client.oneshot(services::get(service.uri("/defer")))).await?;
+    request.run(client.oneshot(request_to(service.uri("/defer")))).await?;
     assert_eq!(request.lineage().of_store("callee".parse()?), [at("callee".parse()?, 9)]);
     Ok(())
 }

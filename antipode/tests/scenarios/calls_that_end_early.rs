@@ -1,7 +1,4 @@
 //! Calls that fail or are given up: nothing is joined, nothing stays behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code)]
-
-mod services;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +10,14 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures_util::{FutureExt, StreamExt, stream};
-use services::{
-    LIMIT, Service, Test, current, lineage, plain_client, posts_with_europe_cut_off, propagate, store,
-    until_waiting,
-};
 use tokio::sync::oneshot::{Receiver, channel};
 use tokio::sync::{Mutex, Semaphore};
 use tower::{Layer, ServiceExt};
+
+use crate::services::{
+    LIMIT, Service, Test, current, lineage, plain_client, posts_with_europe_cut_off, propagate, request_to,
+    store, until_waiting,
+};
 
 /// Tells when the last handle of a scope is gone: the capture made here ends with the scope.
 fn until_gone(scope: &LineageScope) -> Receiver<()> {
@@ -56,8 +54,7 @@ async fn a_call_that_fails_joins_nothing() -> Test {
     let before = request.lineage();
     // Until the listener is gone.
     let failing = async {
-        while request.run(propagate().layer(plain_client()).oneshot(services::get(uri.clone()))).await.is_ok()
-        {
+        while request.run(propagate().layer(plain_client()).oneshot(request_to(uri.clone()))).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -84,7 +81,7 @@ async fn a_call_given_up_ends_at_the_callee_and_leaves_no_scope() -> Test {
     let before = request.lineage();
     for _ in 0..20 {
         let client = propagate().layer(plain_client());
-        let call = request.run(client.oneshot(services::get(service.uri("/"))));
+        let call = request.run(client.oneshot(request_to(service.uri("/"))));
         tokio::select! {
             _ = call => return Err("it does not answer".into()),
             permit = entered.acquire() => permit?.forget(),
@@ -117,7 +114,7 @@ async fn a_stream_given_up_leaves_no_scope_and_joins_only_its_head() -> Test {
     let service = Service::start(Router::new().route("/", get(handler)).layer(lineage())).await?;
     let request = LineageScope::new();
     let client = propagate().layer(plain_client());
-    let mut body = request.run(client.oneshot(services::get(service.uri("/")))).await?.into_body();
+    let mut body = request.run(client.oneshot(request_to(service.uri("/")))).await?.into_body();
     assert!(http_body_util::BodyExt::frame(&mut body).await.is_some());
     drop(body);
     gone(scope.recv()?).await?;
@@ -138,7 +135,7 @@ async fn a_call_given_up_behind_a_barrier_leaves_no_waiter() -> Test {
     let request = LineageScope::new();
     request.run(posts.shim().put("post", "hello")).await?;
     for _ in 0..10 {
-        let call = request.run(propagate().layer(plain_client()).oneshot(services::get(service.uri("/"))));
+        let call = request.run(propagate().layer(plain_client()).oneshot(request_to(service.uri("/"))));
         tokio::select! {
             _ = call => return Err("it does not answer".into()),
             waiting = until_waiting(&registry, 1) => waiting?,

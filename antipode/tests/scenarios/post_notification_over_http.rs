@@ -1,8 +1,5 @@
 //! A post is written in one service and announced to another, which reads it in another region: the
 //! incident that this project is about, over HTTP.
-#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
-
-mod services;
 
 use antipode::memory::MemoryStore;
 use antipode::prelude::*;
@@ -11,10 +8,12 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, put};
 use http::{Method, StatusCode};
-use services::{
-    LIMIT, Service, Test, lineage, plain_client, posts_with_europe_cut_off, propagate, text, until_waiting,
-};
 use tower::{Layer, ServiceExt};
+
+use crate::services::{
+    LIMIT, Service, Test, lineage, plain_client, posts_with_europe_cut_off, propagate, request_to, text,
+    until_waiting,
+};
 
 /// Writes posts, in the US.
 fn writer(posts: MemoryStore) -> Router {
@@ -44,12 +43,12 @@ where
     B: http_body_util::BodyExt,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let mut write = services::get(writer.uri("/posts/7"));
+    let mut write = request_to(writer.uri("/posts/7"));
     *write.method_mut() = Method::PUT;
     let written = client.ready().await?.call(write).await?;
     assert_eq!(written.status(), StatusCode::CREATED);
     text(written).await?;
-    let read = client.ready().await?.call(services::get(reader.uri("/announced/7"))).await?;
+    let read = client.ready().await?.call(request_to(reader.uri("/announced/7"))).await?;
     Ok((read.status(), text(read).await?))
 }
 

@@ -1,0 +1,10 @@
+//! What the layers do around real services: a module an incident.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by it")]
+
+mod barrier_before_the_handler;
+mod calls_that_end_early;
+mod grpc;
+mod post_notification_over_http;
+mod services;
+mod texts;
+mod what_travels_with_a_call;

@@ -5,6 +5,7 @@
 //! | `post-notification` | How often does a notification overtake its post, and what does a barrier cost? |
 //! | `overhead` | What does a shim cost compared with the bare driver? |
 //! | `waiters` | What do thousands of barriers that wait at one replica cost? |
+//! | `forged` | What do requests with forged lineages cost honest ones? |
 //! | `gate` | What does the causal delivery gate keep when a process dies, and what does it cost? |
 //!
 //! Each prints a table and writes its figures as JSON. What can be measured stands in one file for each
@@ -13,6 +14,7 @@
 mod allocation;
 mod cli;
 mod error;
+mod forged;
 #[cfg(all(feature = "kafka", feature = "redis"))]
 mod gate;
 mod notifier;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod choices;
+mod forged;
 #[cfg(all(feature = "kafka", feature = "redis"))]
 mod gate;
 mod given;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::choices::{Mode, StoreKind, Variant};
+pub(crate) use self::forged::Forged;
 #[cfg(all(feature = "kafka", feature = "redis"))]
 pub(crate) use self::gate::{Gate, GateWorker};
 pub(crate) use self::given::{Given, Pair};
@@ -49,6 +51,8 @@ pub enum Workload {
     Overhead(Overhead),
     /// What thousands of barriers that wait at one replica cost, next to polling.
     Waiters(Waiters),
+    /// What requests with forged lineages cost those with honest ones.
+    Forged(Forged),
     /// What the causal delivery gate of Kafka consumers keeps, and what it costs.
     #[cfg(all(feature = "kafka", feature = "redis"))]
     Gate(Gate),
@@ -162,6 +166,7 @@ pub async fn run(workload: Workload) -> Result<(), Failure> {
     match workload {
         Workload::PostNotification(settings) => crate::post_notification::run(&settings).await,
         Workload::Waiters(settings) => waiters::run(&settings).await,
+        Workload::Forged(settings) => crate::forged::run(&settings).await,
         #[cfg(all(feature = "kafka", feature = "redis"))]
         Workload::Gate(settings) => crate::gate::run(&settings).await,
         #[cfg(all(feature = "kafka", feature = "redis"))]

@@ -6,6 +6,7 @@ mod a_gate_survives_a_kill;
 mod command;
 mod crowd_at_one_replica;
 mod every_pair_of_stores;
+mod forged_requests_come_in;
 mod notification_overtakes_post;
 #[cfg(all(feature = "redis", feature = "postgres"))]
 mod overhead_of_shims;

@@ -19,6 +19,7 @@ use crate::registry::Registered;
 use crate::report::{Report, Route, Wait};
 use crate::store_wait::{Ended, Need, StoreWait};
 use crate::watcher::Bell;
+use crate::whole::end_of_branches;
 use crate::{BarrierError, BoxFuture, Dependency, Verdict};
 
 /// What a barrier does when its deadline passes.
@@ -31,6 +32,16 @@ pub enum OnTimeout {
     Primary,
     /// Goes on (fail-open): the report and the lineage are marked weak, reads may be stale.
     Weak,
+}
+
+/// What of a lineage a barrier waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+enum Closure {
+    /// The writes known when the lineage was handed over.
+    #[default]
+    Prefix,
+    /// Also those of the branches that were still running.
+    Whole,
 }
 
 /// A barrier about to be awaited: it returns when every write of the lineage is visible at a replica
@@ -57,11 +68,13 @@ struct Options<'a> {
     deadline: Duration,
     only: Option<&'a [StoreName]>,
     on_timeout: OnTimeout,
+    closure: Closure,
 }
 
 impl<'a> Barrier<'a> {
     pub(crate) fn new(registered: &'a Arc<Registered>, subject: Subject<'a>) -> Self {
-        let options = Options { deadline: registered.deadline, only: None, on_timeout: OnTimeout::default() };
+        let (on_timeout, closure) = Default::default();
+        let options = Options { deadline: registered.deadline, only: None, on_timeout, closure };
         Self { registered, subject, options }
     }
 
@@ -86,6 +99,21 @@ impl<'a> Barrier<'a> {
     /// What to do when the deadline passes.
     pub fn on_timeout(mut self, policy: OnTimeout) -> Self {
         self.options.on_timeout = policy;
+        self
+    }
+
+    /// Waits for the whole lineage: first for the end of its open [branches](crate::Registry::branch), those
+    /// nested in them included, then for their writes, too. All of it within the deadline. Their ledgers are
+    /// asked at their primaries, whatever [`only`](Barrier::only) selects.
+    ///
+    /// The current scope then depends on what the branches came to, and no longer on the branches.
+    ///
+    /// # Errors
+    /// Beside those of any barrier: [abandoned](BarrierError::is_abandoned),
+    /// [unknown branch](BarrierError::is_unknown_branch), and, inside of a branch,
+    /// [cycle](BarrierError::is_cycle). It never passes a branch over in silence.
+    pub fn whole(mut self) -> Self {
+        self.options.closure = Closure::Whole;
         self
     }
 
@@ -123,7 +151,7 @@ impl<'a> Barrier<'a> {
     /// Dry run: what is known now of every write, by asking once. Waits for nothing else, and no
     /// longer than the deadline.
     ///
-    /// Stores that did not answer in time are left out. Without a current lineage there is nothing
+    /// Stores that did not answer in time are left out, and so are branches. Without a current lineage there is nothing
     /// to ask about.
     pub async fn probe(self) -> Vec<Dependency> {
         let lineage = match self.subject {
@@ -219,7 +247,7 @@ fn covered(
     options: Options<'_>,
     now: Instant,
 ) -> Option<Report> {
-    if lineage.has_overflowed() {
+    if lineage.has_overflowed() || options.follows_branches_of(lineage) {
         return None;
     }
     let mut report = Report::new(Arc::clone(registered));
@@ -271,22 +299,54 @@ fn wait<'a>(
         let outcome = match Place::take(registered) {
             None => Err(BarrierError::new(Kind::TooMany, started.elapsed(), Vec::new())),
             Some(_place) => {
-                let (needs, skipped) = match (&lineage, &scope) {
-                    (Some(lineage), _) => needs(registered, lineage, options),
+                let lineage = match (lineage, &scope) {
+                    (Some(lineage), _) => lineage,
                     (None, Some(scope)) => {
                         let settled = timeout_at(started + options.deadline, scope.settled()).await;
                         // Past the deadline, what could not be captured counts as unplaced.
-                        needs(registered, &settled.unwrap_or_else(|_| scope.lineage()), options)
+                        settled.unwrap_or_else(|_| scope.lineage())
                     }
-                    (None, None) => Default::default(),
+                    (None, None) => Lineage::new(),
                 };
-                wait_for(registered, &needs, skipped, options, started).await
+                if options.follows_branches_of(&lineage) {
+                    // Boxed, so that other barriers do not pay for its room.
+                    Box::pin(wait_whole(registered, scope.as_ref(), lineage, options, started)).await
+                } else {
+                    let (needs, skipped) = needs(registered, &lineage, options);
+                    drop(lineage);
+                    wait_for(registered, &needs, skipped, options, started).await
+                }
             }
         };
         tracing::Span::current().record("waited_us", started.elapsed().as_micros() as u64);
         conclude(registered, scope.as_ref(), outcome.as_ref());
         outcome
     }
+}
+
+/// Waits for the branches, then for the writes of all.
+async fn wait_whole(
+    registered: &Arc<Registered>,
+    scope: Option<&LineageScope>,
+    lineage: Lineage,
+    options: Options<'_>,
+    started: Instant,
+) -> Result<Report, BarrierError> {
+    let running = scope.cloned().or_else(LineageScope::current).and_then(|scope| scope.running());
+    let deadline = started + options.deadline;
+    let ended = end_of_branches(registered, lineage, running, deadline, options.on_timeout).await;
+    let ended = ended
+        .map_err(|unended| BarrierError::of_branches(unended.kind, started.elapsed(), unended.branches))?;
+    let (needs, skipped) = needs(registered, &ended.lineage, options);
+    let mut report = wait_for(registered, &needs, skipped, options, started).await?;
+    report.add_branches(ended.branches.len());
+    if ended.is_weak {
+        report.weaken();
+    }
+    if let Some(scope) = scope {
+        scope.resolve(&ended.branches, &ended.lineage);
+    }
+    Ok(report)
 }
 
 async fn wait_for(
@@ -399,5 +459,9 @@ impl Drop for Place<'_> {
 impl Options<'_> {
     fn selects(&self, store: StoreName) -> bool {
         self.only.is_none_or(|only| only.contains(&store))
+    }
+
+    fn follows_branches_of(&self, lineage: &Lineage) -> bool {
+        self.closure == Closure::Whole && (lineage.has_forgotten_branches() || !lineage.branches().is_empty())
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use antipode_lineage::{ReplicaName, StoreName, WriteId};
+use antipode_lineage::{Branch, ReplicaName, StoreName, WriteId};
 
 use crate::{ProbeError, Verdict};
 
@@ -32,6 +32,51 @@ impl fmt::Display for Dependency {
     }
 }
 
+/// One branch that kept a [whole](crate::Barrier::whole) barrier from its end.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BranchDependency {
+    /// The branch.
+    pub branch: Branch,
+    /// How it stands.
+    pub standing: BranchStanding,
+    /// Why its ledger could not be asked, if the last question failed.
+    pub failure: Option<ProbeError>,
+}
+
+/// How a branch stands that has not ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BranchStanding {
+    /// It still runs, as far as is known.
+    Open,
+    /// Its lease ran out: whoever ran it crashed, or never began.
+    Abandoned,
+    /// Its ledger does not know it, or not any more.
+    Unknown,
+    /// No store registered here holds its ledger.
+    Unregistered,
+    /// It waits for the branch that the barrier runs in, or is that branch.
+    Cycle,
+}
+
+impl fmt::Display for BranchDependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let standing = match self.standing {
+            BranchStanding::Open => "is open",
+            BranchStanding::Abandoned => "was abandoned",
+            BranchStanding::Unknown => "is not in its ledger",
+            BranchStanding::Unregistered => "is in a ledger that is not registered here",
+            BranchStanding::Cycle => "waits for the branch that this barrier is in",
+        };
+        write!(f, "branch {} {standing}", self.branch)?;
+        match &self.failure {
+            Some(failure) => write!(f, " (ledger down: {failure})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A barrier that did not say visible. The reads behind it may miss a write of the lineage.
 #[derive(Debug)]
 pub struct BarrierError(Box<Inner>);
@@ -41,6 +86,7 @@ struct Inner {
     kind: Kind,
     waited: Duration,
     dependencies: Vec<Dependency>,
+    branches: Vec<BranchDependency>,
 }
 
 /// The kinds of [`BarrierError`].
@@ -54,20 +100,29 @@ pub(crate) enum Kind {
     Indeterminate,
     NoLineage,
     TooMany,
+    Abandoned,
+    UnknownBranch,
+    ForgottenBranches,
+    Cycle,
 }
 
 impl BarrierError {
     pub(crate) fn new(kind: Kind, waited: Duration, dependencies: Vec<Dependency>) -> Self {
-        Self(Box::new(Inner { kind, waited, dependencies }))
+        Self(Box::new(Inner { kind, waited, dependencies, branches: Vec::new() }))
     }
 
-    /// The deadline passed with a write still [`Pending`](Verdict::Pending): the replica lags.
+    pub(crate) fn of_branches(kind: Kind, waited: Duration, branches: Vec<BranchDependency>) -> Self {
+        Self(Box::new(Inner { kind, waited, dependencies: Vec::new(), branches }))
+    }
+
+    /// The deadline passed with a write still [`Pending`](Verdict::Pending), as the replica lags, or with a
+    /// branch still [`Open`](BranchStanding::Open).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.0.kind == Kind::Timeout
     }
 
-    /// The deadline passed and a store's replicas could not be asked.
+    /// The deadline passed and a store's replicas, or the ledger of a branch, could not be asked.
     #[must_use]
     pub fn is_store_down(&self) -> bool {
         self.0.kind == Kind::StoreDown
@@ -103,6 +158,26 @@ impl BarrierError {
         self.0.kind == Kind::TooMany
     }
 
+    /// A branch's lease ran out before it was completed: not all of its writes may be there, and nobody
+    /// knows which are.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.0.kind == Kind::Abandoned
+    }
+
+    /// A branch cannot be waited for: its ledger does not know it (any more) or is not registered here, or
+    /// the lineage [forgot](antipode_lineage::Lineage::has_forgotten_branches) which branches it has.
+    #[must_use]
+    pub fn is_unknown_branch(&self) -> bool {
+        matches!(self.0.kind, Kind::UnknownBranch | Kind::ForgottenBranches)
+    }
+
+    /// The barrier is inside of a branch that it waits for, or that a branch waits for that it waits for.
+    #[must_use]
+    pub fn is_cycle(&self) -> bool {
+        self.0.kind == Kind::Cycle
+    }
+
     /// How long the barrier waited.
     #[must_use]
     pub fn waited(&self) -> Duration {
@@ -113,6 +188,12 @@ impl BarrierError {
     #[must_use]
     pub fn dependencies(&self) -> &[Dependency] {
         &self.0.dependencies
+    }
+
+    /// The branches that a [whole](crate::Barrier::whole) barrier could not see the end of.
+    #[must_use]
+    pub fn branches(&self) -> &[BranchDependency] {
+        &self.0.branches
     }
 
     /// The stores of those writes.
@@ -126,6 +207,26 @@ impl BarrierError {
 impl fmt::Display for BarrierError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.kind {
+            Kind::Timeout if !self.0.branches.is_empty() => {
+                "branches have not ended yet: wait longer, or use a barrier that is not whole"
+            }
+            Kind::StoreDown if !self.0.branches.is_empty() => {
+                "a branch ledger cannot be asked: check its store"
+            }
+            Kind::Abandoned => {
+                "a branch was abandoned, its lease ran out: find out how far it came, and run it again"
+            }
+            Kind::UnknownBranch => {
+                "a branch cannot be waited for: register the store of its ledger; \
+                 if it is, the branch ended too long ago"
+            }
+            Kind::ForgottenBranches => {
+                "the lineage has too many branches to know them all: \
+                 put whole barriers earlier, or use one that is not whole"
+            }
+            Kind::Cycle => {
+                "branches wait for each other: inside of a branch, wait only for branches that do not wait for it"
+            }
             Kind::Timeout => "writes are not visible yet: wait longer, or read from the primary",
             Kind::StoreDown => "a store cannot be asked: check its replicas",
             Kind::Lost => "a write was lost in a failover: it will not become visible",
@@ -147,13 +248,21 @@ impl fmt::Display for BarrierError {
             write!(f, "{separator}{dependency}")?;
             separator = "; ";
         }
+        for branch in &self.0.branches {
+            write!(f, "{separator}{branch}")?;
+            separator = "; ";
+        }
         Ok(())
     }
 }
 
 impl Error for BarrierError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let failure = self.0.dependencies.iter().find_map(|dependency| dependency.failure.as_ref());
+        let mut branches = self.0.branches.iter();
+        let mut dependencies = self.0.dependencies.iter();
+        let failure = dependencies
+            .find_map(|dependency| dependency.failure.as_ref())
+            .or_else(|| branches.find_map(|branch| branch.failure.as_ref()));
         failure.map(|failure| failure as &(dyn Error + 'static))
     }
 }

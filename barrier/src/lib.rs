@@ -7,6 +7,9 @@
 //!   applied its logs ([`Frontier`]) and judges the writes by that ([`Verdict`]).
 //! - [`Recorder`] is how shims reach the current lineage; a [`Line`] is how those who capture positions
 //!   share the questions that they ask a server.
+//! - [`Registry::branch`] registers work that a request starts elsewhere, in a [`Ledger`] that a store holds;
+//!   a [whole](Barrier::whole) barrier waits for its end.
+//! - [`Recorder`] is how shims reach the current lineage.
 //!
 //! One watcher per replica probes on behalf of all barriers that wait there, on demand: its probes do
 //! not depend on how many wait, and there are none when nobody does. Every barrier has a deadline.
@@ -14,10 +17,12 @@
 //! The state machine takes time and answers as arguments; only its driver knows tokio.
 
 mod barrier;
+mod branch;
 mod decision;
 mod error;
 mod frontier;
 mod known;
+mod ledger;
 mod line;
 mod observer;
 mod pacing;
@@ -28,10 +33,13 @@ mod store;
 mod store_wait;
 mod watch;
 mod watcher;
+mod whole;
 
 pub use barrier::{Barrier, BarrierFuture, OnTimeout};
-pub use error::{BarrierError, Dependency};
+pub use branch::{BranchError, DEFAULT_LEASE, NewBranch, OpenBranch};
+pub use error::{BarrierError, BranchDependency, BranchStanding, Dependency};
 pub use frontier::{Ancestor, Frontier, Frontiers, Verdict};
+pub use ledger::{BranchState, Ledger};
 pub use line::Line;
 pub use observer::{Observer, Probed};
 pub use recorder::{MissingLineage, OnMissing, Recorder};

@@ -10,7 +10,7 @@ use crate::barrier::{Barrier, Subject};
 use crate::observer::Observer;
 use crate::report::Route;
 use crate::watcher::{WatchSettings, Watcher};
-use crate::{CheckError, Store};
+use crate::{CheckError, Ledger, Store};
 
 /// How long a barrier may take unless told otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
@@ -39,6 +39,8 @@ pub(crate) struct Registered {
     /// Sorted by name.
     stores: Vec<RegisteredStore>,
     pub(crate) deadline: Duration,
+    /// How long one question to a ledger may take.
+    pub(crate) question_limit: Duration,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) waiting: AtomicUsize,
     pub(crate) max_waiting: usize,
@@ -49,6 +51,7 @@ pub(crate) struct RegisteredStore {
     pub(crate) name: StoreName,
     pub(crate) primary: Option<Arc<Watcher>>,
     pub(crate) replicas: Vec<Arc<Watcher>>,
+    ledger: Option<Arc<dyn Ledger>>,
 }
 
 /// Why a registry could not be built.
@@ -96,6 +99,10 @@ impl Registry {
         Barrier::new(&self.registered, Subject::Given(lineage))
     }
 
+    pub(crate) fn registered(&self) -> &Arc<Registered> {
+        &self.registered
+    }
+
     /// How many barriers wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -111,9 +118,15 @@ impl Registry {
     }
 }
 
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.registered.stores.iter().map(|store| store.name)).finish()
+        self.registered.fmt(f)
     }
 }
 
@@ -125,6 +138,10 @@ impl Registered {
 
     pub(crate) fn store(&self, index: u16) -> Option<&RegisteredStore> {
         self.stores.get(usize::from(index))
+    }
+
+    pub(crate) fn ledger(&self, store: StoreName) -> Option<&Arc<dyn Ledger>> {
+        self.find(store)?.1.ledger.as_ref()
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = StoreName> + '_ {
@@ -195,7 +212,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// How long a probe may take until the replica counts as down. 1 s by default.
+    /// How long a probe may take until the replica counts as down, and a question to a branch ledger until
+    /// it is asked again. 1 s by default.
     pub fn probe_limit(mut self, limit: Duration) -> Self {
         self.settings.probe_limit = limit;
         self
@@ -233,7 +251,8 @@ impl RegistryBuilder {
         }
         let Self { deadline, observer, max_waiting, .. } = self;
         let waiting = AtomicUsize::new(0);
-        let registered = Registered { stores, deadline, observer, waiting, max_waiting };
+        let question_limit = self.settings.probe_limit;
+        let registered = Registered { stores, deadline, question_limit, observer, waiting, max_waiting };
         Ok(Registry { registered: Arc::new(registered) })
     }
 
@@ -250,6 +269,6 @@ impl RegistryBuilder {
         if replicas.is_empty() {
             replicas.extend(primary.clone());
         }
-        RegisteredStore { name, primary, replicas }
+        RegisteredStore { name, primary, replicas, ledger: store.ledger() }
     }
 }

@@ -18,6 +18,7 @@ pub struct Report {
     waits: Vec<Wait>,
     waited: Duration,
     skipped: usize,
+    branches: usize,
     weak: bool,
 }
 
@@ -44,7 +45,7 @@ pub struct Wait {
 impl Report {
     pub(crate) fn new(registered: Arc<Registered>) -> Self {
         let (routes, waits) = (SmallVec::new(), Vec::new());
-        Self { registered, routes, waits, waited: Duration::ZERO, skipped: 0, weak: false }
+        Self { registered, routes, waits, waited: Duration::ZERO, skipped: 0, branches: 0, weak: false }
     }
 
     pub(crate) fn add_route(&mut self, store: u16, route: Route) {
@@ -57,6 +58,10 @@ impl Report {
 
     pub(crate) fn skip(&mut self, writes: usize) {
         self.skipped += writes;
+    }
+
+    pub(crate) fn add_branches(&mut self, ended: usize) {
+        self.branches += ended;
     }
 
     pub(crate) fn weaken(&mut self) {
@@ -113,6 +118,12 @@ impl Report {
         self.skipped
     }
 
+    /// The branches that a [whole](crate::Barrier::whole) barrier saw the end of, nested ones included.
+    #[must_use]
+    pub fn branches(&self) -> usize {
+        self.branches
+    }
+
     /// The replica of `store` that shows every write of the lineage: read there. `None` if the
     /// lineage has no write to it.
     #[must_use]
@@ -136,6 +147,7 @@ impl fmt::Debug for Report {
             .field("waits", &self.waits)
             .field("routes", &self.routes().collect::<Vec<_>>())
             .field("skipped", &self.skipped)
+            .field("branches", &self.branches)
             .field("weak", &self.weak)
             .finish()
     }

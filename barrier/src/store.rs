@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use antipode_lineage::{Epoch, Position, ReplicaName, Shard, StoreName};
 
-use crate::Frontiers;
+use crate::{Frontiers, Ledger};
 
 /// A boxed future, so that stores of different kinds live in one registry.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,6 +32,11 @@ pub trait Store: Send + Sync + 'static {
     /// is down may come back, and should not keep a service from starting; the primary must answer.
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// The branch ledger that the store can hold, at its primary. None by default.
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        None
     }
 }
 

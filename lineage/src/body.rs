@@ -10,10 +10,23 @@
 //! | term | 1–10, LEB128 |
 //! | position | 1–10, LEB128 |
 //!
+//! After the entries, in version 2, the branches: their count, then each one.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | length | 1: of the ledger's name, 0 = the ledger before |
+//! | ledger | that length |
+//! | length | 1: of the branch's name, 0 = the name before |
+//! | name | that length |
+//! | id | 16, big endian |
+//!
 //! Every part says how long it is before it ends, so the entries say where they end: no bytes that
 //! hold a lineage begin with other bytes that hold one.
 
-use crate::{Epoch, Lineage, MAX_ENTRIES, Position, Shard, StoreName, WireError, WriteId};
+use crate::{
+    Branch, BranchId, BranchName, Epoch, Lineage, MAX_BRANCHES, MAX_ENTRIES, Position, Shard, StoreName,
+    WireError, WriteId,
+};
 
 const NAME_LEN: u8 = 0b0001_1111;
 const SAME_HISTORY: u8 = 0b0010_0000;
@@ -41,11 +54,27 @@ pub(crate) fn write(out: &mut Vec<u8>, writes: &[WriteId]) {
     }
 }
 
-/// Reads the count and the entries.
+/// Appends the count and the branches. None are those that were forgotten.
+pub(crate) fn write_branches(out: &mut Vec<u8>, branches: &[Branch]) {
+    varint(out, branches.len() as u64);
+    let mut last: Option<&Branch> = None;
+    for branch in branches {
+        let ledger = last.filter(|last| last.ledger == branch.ledger).map_or(branch.ledger.as_str(), |_| "");
+        let name = last.filter(|last| last.name == branch.name).map_or(branch.name.as_str(), |_| "");
+        for text in [ledger, name] {
+            out.push(text.len() as u8);
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(&branch.id.0.to_be_bytes());
+        last = Some(branch);
+    }
+}
+
+/// Reads the count and the entries, and in a text that has them the branches.
 ///
 /// It takes more than [`write`] makes (entries out of order, numbers with leading zeros, bytes
 /// left over): the caller writes the result again and compares.
-pub(crate) fn read(bytes: &[u8]) -> Result<Lineage, WireError> {
+pub(crate) fn read(bytes: &[u8], has_branches: bool) -> Result<Lineage, WireError> {
     let mut rest = Reader(bytes);
     let count = rest.varint()?;
     if count > MAX_ENTRIES as u64 {
@@ -57,6 +86,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Lineage, WireError> {
         let write = rest.entry(last.as_ref())?;
         lineage.add(write);
         last = Some(write);
+    }
+    if has_branches {
+        rest.branches(&mut lineage)?;
     }
     Ok(lineage)
 }
@@ -86,6 +118,33 @@ impl<'a> Reader<'a> {
         };
         let epoch = Epoch { history, term: self.varint()? };
         Ok(WriteId { store, shard, epoch, position: Position(self.varint()?) })
+    }
+
+    fn branches(&mut self, lineage: &mut Lineage) -> Result<(), WireError> {
+        let count = self.varint()?;
+        if count > MAX_BRANCHES as u64 {
+            return Err(WireError::TooManyEntries { count });
+        }
+        if count == 0 {
+            lineage.forget_branches();
+        }
+        let mut last: Option<Branch> = None;
+        for _ in 0..count {
+            let ledger = match (self.byte()?, last) {
+                (0, Some(last)) => last.ledger,
+                (len, _) => StoreName::parse(self.take(usize::from(len))?)?,
+            };
+            let name = match (self.byte()?, last) {
+                (0, Some(last)) => last.name,
+                (len, _) => BranchName::parse(self.take(usize::from(len))?)?,
+            };
+            let (id, rest) = self.0.split_first_chunk().ok_or(WireError::Malformed)?;
+            self.0 = rest;
+            let branch = Branch { ledger, name, id: BranchId(u128::from_be_bytes(*id)) };
+            lineage.add_branch(branch);
+            last = Some(branch);
+        }
+        Ok(())
     }
 
     fn history(&mut self) -> Result<u64, WireError> {
@@ -142,17 +201,32 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_branches_is_the_documented_one() {
+        let branch = |ledger: &str, id| Branch {
+            ledger: ledger.parse().unwrap(),
+            name: "x".parse().unwrap(),
+            id: BranchId(id),
+        };
+        let mut bytes = Vec::new();
+        write_branches(&mut bytes, &[branch("ab", 7), branch("ab", 8), branch("c", 9)]);
+        let id = |last: u8| [[0; 15].as_slice(), &[last]].concat();
+        let parts: [&[u8]; 7] =
+            [&[3], &[2, b'a', b'b', 1, b'x'], &id(7), &[0, 0], &id(8), &[1, b'c', 0], &id(9)];
+        assert_eq!(bytes, parts.concat());
+    }
+
+    #[test]
     fn no_proper_prefix_holds_a_lineage() {
         let mut bytes = Vec::new();
         write(&mut bytes, &[entry("ab", u64::MAX, 7, 1, 300), entry("c", 0, 7, u64::MAX, u64::MAX)]);
-        assert_eq!(read(&bytes).unwrap().writes().len(), 2);
+        assert_eq!(read(&bytes, false).unwrap().writes().len(), 2);
         for len in 0..bytes.len() {
-            assert_eq!(read(&bytes[..len]), Err(WireError::Malformed), "{len}");
+            assert_eq!(read(&bytes[..len], false), Err(WireError::Malformed), "{len}");
         }
     }
 
     #[test]
     fn a_number_without_an_end_is_refused() {
-        assert_eq!(read(&[0x80; 3_000]), Err(WireError::Malformed));
+        assert_eq!(read(&[0x80; 3_000], false), Err(WireError::Malformed));
     }
 }

@@ -3,11 +3,15 @@
 //! A lineage stored beside a value is joined, not overwritten, when only part of the value changes.
 //! The store does that itself (a Postgres trigger, a Redis script, MongoDB's `$max`), so the form
 //! is a map whose values compare as texts: `store/shard/history/term` → position in 16 hexadecimal
-//! digits. The marks are the fields `!everything` and `!weak`.
+//! digits. The marks are the fields `!everything`, `!weak`, and `!branches` for branches that were
+//! forgotten; an open branch is a mark, too: `!branch/ledger/name/id`. A store that joins fields bounds
+//! the number of those, and sets `!branches` in their stead.
 
-use crate::{Epoch, Lineage, Position, Shard, StoreName, WriteId};
+use crate::{Branch, Epoch, Lineage, Position, Shard, StoreName, WriteId};
 
 const EVERYTHING: &str = "!everything";
+const BRANCH: &str = "!branch/";
+const FORGOTTEN: &str = "!branches";
 const WEAK: &str = "!weak";
 const SET: &str = "0000000000000001";
 
@@ -32,7 +36,11 @@ impl Lineage {
             let field = format!("{store}/{}/{:x}/{}", shard.0, epoch.history, epoch.term);
             (field, format!("{:016x}", position.0))
         });
-        writes.chain(mark(self.has_overflowed(), EVERYTHING)).chain(mark(self.is_weak(), WEAK))
+        let branches = self.branches().iter().map(|branch| (format!("{BRANCH}{branch}"), SET.to_owned()));
+        // Everything says it of the branches, too.
+        let forgotten = self.has_forgotten_branches() && !self.has_overflowed();
+        let marks = mark(self.has_overflowed(), EVERYTHING).into_iter().chain(mark(forgotten, FORGOTTEN));
+        writes.chain(branches).chain(marks).chain(mark(self.is_weak(), WEAK))
     }
 
     /// Reads the stored form back.
@@ -50,12 +58,14 @@ impl Lineage {
             match field {
                 EVERYTHING if value == SET => lineage.join(&Lineage::everything()),
                 WEAK if value == SET => lineage.mark_weak(),
-                _ => match parse(field, value) {
-                    Some(write) => lineage.add(write),
-                    None => {
-                        return Err(InvalidField { field: field.to_owned(), value: value.to_owned() });
+                FORGOTTEN if value == SET => lineage.forget_branches(),
+                _ => {
+                    let invalid = || InvalidField { field: field.to_owned(), value: value.to_owned() };
+                    match field.strip_prefix(BRANCH).filter(|_| value == SET) {
+                        Some(branch) => lineage.add_branch(branch.parse::<Branch>().map_err(|_| invalid())?),
+                        None => lineage.add(parse(field, value).ok_or_else(invalid)?),
                     }
-                },
+                }
             }
         }
         Ok(lineage)
@@ -91,7 +101,18 @@ mod tests {
             WriteId::unplaced(StoreName::parse("cache").unwrap()),
         ]);
         lineage.mark_weak();
+        lineage.add_branch(format!("posts/refund/{:032x}", 7).parse().unwrap());
         lineage
+    }
+
+    #[test]
+    fn forgotten_branches_read_back() {
+        let mut lineage = sample();
+        lineage.forget_branches();
+        assert_eq!(Lineage::from_fields(lineage.to_fields()).unwrap(), lineage);
+        let before = sample();
+        let joined = lineage.to_fields().chain(before.to_fields());
+        assert_eq!(Lineage::from_fields(joined).unwrap(), lineage, "as a server joins them");
     }
 
     #[test]
@@ -121,6 +142,10 @@ mod tests {
             ("posts/0/1/1", "1"),
             ("posts/0/1/1", "+000000000000001"),
             ("!weak", "2"),
+            ("!branches", "2"),
+            ("!branch/posts/refund/00000000000000000000000000000007", "2"),
+            ("!branch/posts/refund/7", SET),
+            ("!branch/", SET),
             ("posts/0/1ffffffffffffffff/1", SET),
         ] {
             assert!(Lineage::from_fields([(field, value)]).is_err(), "{field} {value}");

@@ -3,6 +3,7 @@
 //! - [`WriteId`] names a write by store, shard, epoch and position.
 //! - [`Lineage`] is the set of writes that a request depends on, a join-semilattice bounded by the
 //!   shards touched.
+//! - [`Branch`] names work that a request started elsewhere: an open entry of the lineage.
 //! - [`Lineage::to_fields`] is the form stored beside a value.
 //! - [`LineageCodec`] makes the text that travels, with a checksum or signed with [`SigningKeys`],
 //!   and [`Baggage`] carries it among the members of a W3C baggage header.
@@ -18,10 +19,13 @@
 
 mod baggage;
 mod body;
+mod branch;
 mod fields;
 #[allow(clippy::module_inception)]
 mod lineage;
 mod name;
+#[cfg(feature = "tokio")]
+mod running;
 #[cfg(feature = "tokio")]
 mod scope;
 mod signing;
@@ -29,9 +33,12 @@ mod wire;
 mod write_id;
 
 pub use baggage::{BAGGAGE_KEY, Baggage, BaggageHeader, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_READ_LEN};
+pub use branch::{Branch, BranchId, InvalidBranch, MAX_BRANCHES};
 pub use fields::InvalidField;
 pub use lineage::{Lineage, MAX_ENTRIES};
-pub use name::{InvalidName, MAX_NAME_LEN, ReplicaName, StoreName};
+pub use name::{BranchName, InvalidName, MAX_NAME_LEN, ReplicaName, StoreName};
+#[cfg(feature = "tokio")]
+pub use running::{AwaitedBranches, RunningBranch};
 #[cfg(feature = "tokio")]
 pub use scope::{InCurrentLineage, InLineage, LineageScope};
 pub use signing::{InvalidKey, MIN_KEY_LEN, SigningKey, SigningKeys};

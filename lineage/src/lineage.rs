@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{StoreName, WriteId};
+use crate::branch::Branches;
+use crate::{Branch, StoreName, WriteId};
 
 /// The most entries a lineage holds. Past it the lineage [overflows](Lineage::has_overflowed).
 pub const MAX_ENTRIES: usize = 256;
@@ -18,6 +19,9 @@ pub const MAX_ENTRIES: usize = 256;
 /// A lineage with more than [`MAX_ENTRIES`] shards overflows: it forgets the entries and stands for
 /// "every write so far, in every store", the greatest element of the lattice. Nothing is ever
 /// silently less.
+///
+/// Beside the writes it holds the [branches](Branch) that were started and may still run. Only a
+/// whole-lineage barrier looks at them.
 ///
 /// ```
 /// use antipode_lineage::{Epoch, Lineage, Position, Shard, StoreName, WriteId};
@@ -38,6 +42,8 @@ pub const MAX_ENTRIES: usize = 256;
 pub struct Lineage {
     /// Sorted by key, one entry a key. Empty once overflowed.
     writes: Arc<Vec<WriteId>>,
+    /// Forgotten once overflowed.
+    branches: Branches,
     overflowed: bool,
     weak: bool,
 }
@@ -49,10 +55,11 @@ impl Lineage {
         Self::default()
     }
 
-    /// The lineage that depends on every write so far in every store.
+    /// The lineage that depends on every write so far in every store, and on branches that nobody
+    /// can name.
     #[must_use]
     pub fn everything() -> Self {
-        Self { overflowed: true, ..Self::default() }
+        Self { overflowed: true, branches: Branches::Forgotten, ..Self::default() }
     }
 
     /// The entries, sorted by store, shard and epoch.
@@ -70,10 +77,24 @@ impl Lineage {
         rest.get(..len).unwrap_or_default()
     }
 
+    /// The branches that were started and may still run, sorted.
+    #[must_use]
+    pub fn branches(&self) -> &[Branch] {
+        self.branches.as_slice()
+    }
+
+    /// Whether branches were started and it is no longer known which: there were more than
+    /// [`MAX_BRANCHES`](crate::MAX_BRANCHES), they did not fit the wire, or the lineage has
+    /// [overflowed](Lineage::has_overflowed). Nobody can wait for them.
+    #[must_use]
+    pub fn has_forgotten_branches(&self) -> bool {
+        self.branches == Branches::Forgotten
+    }
+
     /// Whether nothing is depended on.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && !self.overflowed
+        self.writes.is_empty() && self.branches == Branches::None && !self.overflowed
     }
 
     /// Whether the lineage stands for "every write so far": it had more than [`MAX_ENTRIES`]
@@ -113,9 +134,30 @@ impl Lineage {
         }
     }
 
+    /// Adds a branch that is about to start.
+    pub fn add_branch(&mut self, branch: Branch) {
+        self.branches.add(branch);
+    }
+
+    /// Takes a branch out: it has ended, and its final lineage was joined.
+    pub fn remove_branch(&mut self, branch: &Branch) {
+        self.branches.remove(branch);
+    }
+
+    /// Forgets which branches are open, but not that there were some.
+    pub fn forget_branches(&mut self) {
+        self.branches = Branches::Forgotten;
+    }
+
+    /// Keeps the writes for which `keep` holds, and everything that is not a write.
+    pub fn retain(&mut self, keep: impl FnMut(&WriteId) -> bool) {
+        Arc::make_mut(&mut self.writes).retain(keep);
+    }
+
     /// Joins another lineage into this one: afterwards this depends on what either depended on.
     pub fn join(&mut self, other: &Lineage) {
         self.weak |= other.weak;
+        self.branches.join(&other.branches);
         if self.overflowed || Arc::ptr_eq(&self.writes, &other.writes) && !other.overflowed {
             return;
         }
@@ -133,7 +175,7 @@ impl Lineage {
     /// Whether this depends on all that `other` depends on (`other ≤ self`).
     #[must_use]
     pub fn covers(&self, other: &Lineage) -> bool {
-        if other.weak && !self.weak {
+        if other.weak && !self.weak || !self.branches.covers(&other.branches) {
             return false;
         }
         if self.overflowed || Arc::ptr_eq(&self.writes, &other.writes) {
@@ -157,6 +199,7 @@ impl Lineage {
     fn overflow(&mut self) {
         self.overflowed = true;
         self.writes = Arc::default();
+        self.branches = Branches::Forgotten;
     }
 }
 
@@ -205,6 +248,8 @@ impl fmt::Debug for Lineage {
 impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words: Vec<String> = self.writes.iter().map(WriteId::to_string).collect();
+        words.extend(self.branches().iter().map(Branch::to_string));
+        words.extend(self.has_forgotten_branches().then(|| "forgotten-branches".to_owned()));
         words.extend(self.overflowed.then(|| "everything".to_owned()));
         words.extend(self.weak.then(|| "weak".to_owned()));
         f.write_str(&words.join(" "))
@@ -242,6 +287,35 @@ mod tests {
         ]);
         assert_eq!(lineage.of_store("b".parse().unwrap()), [write("b", 0, 1, 1), write("b", 1, 1, 1)]);
         assert!(lineage.of_store("bb".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn too_many_branches_are_forgotten_and_the_writes_are_not() {
+        let mut lineage = Lineage::from(write("a", 0, 1, 1));
+        let branch = |id| Branch {
+            ledger: "a".parse().unwrap(),
+            name: "refund".parse().unwrap(),
+            id: crate::BranchId(id),
+        };
+        (0..crate::MAX_BRANCHES as u128).for_each(|id| lineage.add_branch(branch(id)));
+        lineage.add_branch(branch(0));
+        assert_eq!(lineage.branches().len(), crate::MAX_BRANCHES);
+        lineage.add_branch(branch(u128::MAX));
+        assert!(lineage.has_forgotten_branches() && !lineage.has_overflowed());
+        assert_eq!(lineage.writes(), [write("a", 0, 1, 1)]);
+        assert!(!Lineage::from(write("a", 0, 1, 1)).covers(&lineage));
+    }
+
+    #[test]
+    fn what_is_retained_keeps_marks_and_branches() {
+        let branch =
+            Branch { ledger: "a".parse().unwrap(), name: "b".parse().unwrap(), id: crate::BranchId(1) };
+        let mut lineage = Lineage::from_iter([write("a", 0, 1, 1), write("b", 0, 1, 1)]);
+        lineage.mark_weak();
+        lineage.add_branch(branch);
+        lineage.retain(|write| write.store.as_str() == "b");
+        assert_eq!(lineage.writes(), [write("b", 0, 1, 1)]);
+        assert!(lineage.is_weak() && lineage.branches() == [branch]);
     }
 
     #[test]

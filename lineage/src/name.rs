@@ -1,4 +1,4 @@
-//! Names of stores and replicas: short, inline, and safe to print anywhere.
+//! Names of stores, replicas and branches: short, inline, and safe to print anywhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -100,6 +100,11 @@ name! {
 name! {
     /// The name of one replica of a store, as this process calls it: `eu-west`, `primary`.
     ReplicaName
+}
+
+name! {
+    /// What a branch does: `refund`, `send-mails`. Many branches have one name.
+    BranchName
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::{Baggage, Lineage, ReplicaName, StoreName, WriteId};
+use crate::{Baggage, Branch, Lineage, ReplicaName, RunningBranch, StoreName, WriteId};
 
 tokio::task_local! {
     static CURRENT: LineageScope;
@@ -56,6 +56,8 @@ struct State {
     routes: Vec<(StoreName, ReplicaName)>,
     /// What came with the request beside the lineage.
     baggage: Option<Arc<Baggage>>,
+    /// The branch that runs here, if this is not the request itself.
+    running: Option<Arc<RunningBranch>>,
 }
 
 #[derive(Debug, Clone)]
@@ -143,6 +145,35 @@ impl LineageScope {
         self.lock().lineage.add(write);
     }
 
+    /// Adds a branch that is registered and about to start. Whole-lineage barriers on what is handed over
+    /// from now on wait for its end.
+    pub fn add_branch(&self, branch: Branch) {
+        self.lock().lineage.add_branch(branch);
+    }
+
+    /// Takes branches that have ended for what they came to: their final lineages, joined.
+    pub fn resolve(&self, ended: &[Branch], last: &Lineage) {
+        let mut state = self.lock();
+        state.lineage.join(last);
+        ended.iter().for_each(|branch| state.lineage.remove_branch(branch));
+    }
+
+    /// The branch that runs in this scope.
+    #[must_use]
+    pub fn running(&self) -> Option<Arc<RunningBranch>> {
+        self.lock().running.clone()
+    }
+
+    /// A [fork](LineageScope::fork) in which this branch runs. It does not wait for itself: the branch
+    /// is no entry of its lineage.
+    #[must_use]
+    pub fn fork_for(&self, running: Arc<RunningBranch>) -> Self {
+        let mut state = self.lock().clone();
+        state.lineage.remove_branch(&running.branch());
+        state.running = Some(running);
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
     /// Joins a lineage: of a message received, a value read, a reply.
     pub fn join(&self, lineage: &Lineage) {
         self.lock().lineage.join(lineage);
@@ -188,7 +219,7 @@ impl LineageScope {
         if Arc::ptr_eq(&self.state, &other.state) {
             return;
         }
-        let State { lineage, captures, routes: _, baggage: _ } = other.lock().clone();
+        let State { lineage, captures, routes: _, baggage: _, running: _ } = other.lock().clone();
         let mut state = self.lock();
         state.lineage.join(&lineage);
         for capture in captures {

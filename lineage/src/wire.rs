@@ -4,9 +4,13 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | head | 1: bits 4–7 the version, 1; bit 0 signed, bit 1 everything, bit 2 weak |
+//! | head | 1: bits 4–7 the version, 1 or 2; bit 0 signed, bit 1 everything, bit 2 weak |
 //! | entries | their count, then each one: see the module `body` |
+//! | branches | in version 2 alone: their count, then each one; no count but 0 if they are forgotten |
 //! | seal | CRC-32 of all before it, 4, little endian; or, if signed, its MAC, 16 |
+//!
+//! A lineage without open branches travels as version 1, one with them as version 2: a service that
+//! cannot wait for branches refuses it.
 //!
 //! **One lineage, one text.** A text is taken only if it is the one that this codec makes of the
 //! lineage in it, so nothing can hide in a second spelling.
@@ -35,6 +39,8 @@ pub const MAX_WIRE_LEN: usize = 4_000;
 const USUAL_LEN: usize = 128;
 
 const VERSION: u8 = 1;
+/// With a section of branches.
+const VERSION_BRANCHES: u8 = 2;
 const SIGNED: u8 = 0b001;
 const EVERYTHING: u8 = 0b010;
 const WEAK: u8 = 0b100;
@@ -53,7 +59,9 @@ pub enum WireError {
     #[error("lineage is not base64url: pass its text on unchanged, without escapes or padding")]
     Alphabet,
     /// The text was made by a newer version of this library.
-    #[error("lineage has wire version {version}, this service reads {VERSION}: upgrade this service first")]
+    #[error(
+        "lineage has wire version {version}, this service reads {VERSION_BRANCHES}: upgrade this service first"
+    )]
     UnsupportedVersion {
         /// The version found.
         version: u8,
@@ -70,14 +78,18 @@ pub enum WireError {
     /// No key of this codec made the signature: changed on the way, forged, or another key.
     #[error("lineage has a wrong signature: check that its sender signs with a key accepted here")]
     WrongSignature,
-    /// The text announces more than [`MAX_ENTRIES`] entries.
-    #[error("lineage has {count} entries, more than {MAX_ENTRIES}: refuse its sender")]
+    /// The text announces more than [`MAX_ENTRIES`] entries, or more than
+    /// [`MAX_BRANCHES`](crate::MAX_BRANCHES) branches.
+    #[error(
+        "lineage has {count} entries, more than {MAX_ENTRIES} (of branches {}): refuse its sender",
+        crate::MAX_BRANCHES
+    )]
     TooManyEntries {
         /// The number announced.
         count: u64,
     },
-    /// An entry's store has a name that cannot be one.
-    #[error("lineage names a store that cannot exist: refuse its sender")]
+    /// An entry's store, or a branch, has a name that cannot be one.
+    #[error("lineage names a store or branch that cannot exist: refuse its sender")]
     StoreName(#[from] InvalidName),
     /// The seal is right, but what it seals is not what this codec makes.
     #[error("lineage is well sealed but not in the one form that encoding gives: refuse its sender")]
@@ -129,12 +141,19 @@ impl LineageCodec {
 
     /// The text of a lineage: at most [`MAX_WIRE_LEN`] bytes of `A-Z`, `a-z`, `0-9`, `-` and `_`.
     ///
-    /// A lineage that does not fit travels as [`Lineage::everything`], which covers it.
+    /// A lineage that does not fit travels without the names of its branches
+    /// ([forgotten](Lineage::has_forgotten_branches)), and if that is not enough as
+    /// [`Lineage::everything`], which covers it.
     #[must_use]
     pub fn encode(&self, lineage: &Lineage) -> String {
         let text = self.text(lineage);
         if text.len() <= MAX_WIRE_LEN {
             return text;
+        }
+        if !lineage.branches().is_empty() {
+            let mut shorter = lineage.clone();
+            shorter.forget_branches();
+            return self.encode(&shorter);
         }
         let mut top = Lineage::everything();
         top.join(lineage);
@@ -156,7 +175,7 @@ impl LineageCodec {
         BASE64URL_NOPAD.decode_mut(text, &mut bytes).map_err(|_| WireError::Alphabet)?;
         let message = self.unsealed(&bytes)?;
         let (head, entries) = message.split_first().ok_or(WireError::Damaged)?;
-        let mut lineage = body::read(entries)?;
+        let mut lineage = body::read(entries, has_branches(*head))?;
         if head & EVERYTHING != 0 {
             lineage.join(&Lineage::everything());
         }
@@ -181,13 +200,19 @@ impl LineageCodec {
     /// Head and entries.
     fn message(&self, lineage: &Lineage) -> Vec<u8> {
         let mark = |set: bool, bit: u8| if set { bit } else { 0 };
-        let head = VERSION << 4
+        // What stands for everything says it of the branches, too.
+        let branches =
+            !lineage.has_overflowed() && (lineage.has_forgotten_branches() || !lineage.branches().is_empty());
+        let head = if branches { VERSION_BRANCHES } else { VERSION } << 4
             | mark(self.keys.is_some(), SIGNED)
             | mark(lineage.has_overflowed(), EVERYTHING)
             | mark(lineage.is_weak(), WEAK);
         let mut message = Vec::with_capacity(USUAL_LEN);
         message.push(head);
         body::write(&mut message, lineage.writes());
+        if branches {
+            body::write_branches(&mut message, lineage.branches());
+        }
         message
     }
 
@@ -195,7 +220,7 @@ impl LineageCodec {
     fn unsealed<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], WireError> {
         let head = bytes.first().ok_or(WireError::Damaged)?;
         let version = head >> 4;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_BRANCHES {
             return Err(WireError::UnsupportedVersion { version });
         }
         match (&self.keys, head & SIGNED != 0) {
@@ -208,6 +233,10 @@ impl LineageCodec {
             },
         }
     }
+}
+
+fn has_branches(head: u8) -> bool {
+    head >> 4 == VERSION_BRANCHES
 }
 
 fn checksum(message: &[u8]) -> [u8; 4] {

@@ -7,7 +7,7 @@ use antipode_lineage::{
 use proptest::prelude::*;
 
 use crate::samples::{
-    KEY, any_lineage, cases, codecs, four_stores, sealed, sealed_with, sixteen_shards, table, write,
+    KEY, any_lineage, branch, cases, codecs, four_stores, sealed, sealed_with, sixteen_shards, table, write,
 };
 
 /// What is decoded is what is encoded: no text has two spellings.
@@ -35,7 +35,7 @@ proptest! {
     /// Past the seal: what a hostile holder of the key can send.
     #[test]
     fn l4_any_well_sealed_bytes_decode_or_are_refused(
-        head in prop_oneof![0x10..0x18_u8, any::<u8>()],
+        head in prop_oneof![0x10..0x18_u8, 0x20..0x28_u8, any::<u8>()],
         mut entries in prop::collection::vec(prop_oneof![0..4_u8, Just(b'a'), any::<u8>()], 0..40),
         count in 0..5_u8,
     ) {
@@ -98,6 +98,29 @@ fn what_does_not_fit_travels_as_everything() {
 }
 
 #[test]
+fn what_does_not_fit_loses_the_names_of_its_branches_before_its_writes() {
+    let mut wide: Lineage =
+        (0..140).map(|shard| write("posts", shard, shard << 40 | 1, 1, u64::MAX)).collect();
+    for codec in codecs() {
+        assert!(codec.encode(&wide).len() <= MAX_WIRE_LEN);
+        (0..64).for_each(|id| wide.add_branch(branch("orders", "refund", id)));
+        let decoded = codec.decode(codec.encode(&wide)).unwrap();
+        assert!(decoded.has_forgotten_branches() && decoded.covers(&wide));
+        assert_eq!(decoded.writes(), wide.writes());
+    }
+}
+
+#[test]
+fn a_branch_costs_little_text_and_its_absence_none() {
+    let mut lineage = four_stores();
+    let [plain, signed] = codecs().map(|codec| codec.encode(&lineage).len());
+    lineage.add_branch(branch("orders", "refund", u128::MAX / 3));
+    let with = codecs().map(|codec| codec.encode(&lineage).len());
+    println!("bytes of text for 4 stores: {plain} plain, {signed} signed; with a branch {with:?}");
+    assert!(with[0] - plain <= 44 && with[1] - signed <= 44);
+}
+
+#[test]
 fn texts_are_short() {
     let [plain, signed] = codecs();
     let mut lineage = Lineage::new();
@@ -120,6 +143,22 @@ fn the_text_of_version_1_stays_what_it_is() {
     let [plain, signed] = codecs().map(|codec| codec.encode(&lineage));
     assert_eq!(plain, "EAICYWIAAAAAAAAAAAcBrAIgAQIBJwm3Rw");
     assert_eq!(signed, "EQICYWIAAAAAAAAAAAcBrAIgAQIBin1iOSSGsxFEiLIN7Jmkng");
+}
+
+#[test]
+fn the_text_of_version_2_stays_what_it_is() {
+    let mut lineage = Lineage::from(write("ab", 0, 7, 1, 300));
+    lineage.add_branch(branch("ab", "x", 5));
+    let plain = LineageCodec::plain().encode(&lineage);
+    assert_eq!(plain, "IAECYWIAAAAAAAAAAAcBrAIBAmFiAXgAAAAAAAAAAAAAAAAAAAAFvTpSEw");
+}
+
+#[test]
+fn version_2_without_branches_is_refused() {
+    let plain = LineageCodec::plain();
+    assert!(plain.decode(sealed(&[0x20, 0, 0])).unwrap().has_forgotten_branches());
+    assert_eq!(plain.decode(sealed(&[0x20, 0])), Err(WireError::Malformed));
+    assert_eq!(plain.decode(sealed(&[0x22, 0, 0])), Err(WireError::Malformed), "everything is version 1");
 }
 
 #[test]

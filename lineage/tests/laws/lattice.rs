@@ -1,7 +1,7 @@
 //! L1: joining is commutative, associative, idempotent and monotone, and gives the least of all
 //! that cover both sides; also where the result overflows.
 
-use antipode_lineage::{Lineage, MAX_ENTRIES};
+use antipode_lineage::{Lineage, MAX_BRANCHES, MAX_ENTRIES};
 use proptest::prelude::*;
 
 use crate::samples::{cases, large, small};
@@ -45,6 +45,15 @@ fn is_sum(a: &Lineage, b: &Lineage) -> Result<(), TestCaseError> {
     let overflows = a.has_overflowed() || b.has_overflowed() || keys.len() > MAX_ENTRIES;
     prop_assert_eq!(ab.has_overflowed(), overflows);
     prop_assert_eq!(ab.writes().len(), if overflows { 0 } else { keys.len() });
+    let mut branches = [a.branches(), b.branches()].concat();
+    branches.sort_unstable();
+    branches.dedup();
+    let forgotten = overflows
+        || a.has_forgotten_branches()
+        || b.has_forgotten_branches()
+        || branches.len() > MAX_BRANCHES;
+    prop_assert_eq!(ab.has_forgotten_branches(), forgotten);
+    prop_assert_eq!(ab.branches(), if forgotten { &[] } else { branches.as_slice() });
     Ok(())
 }
 

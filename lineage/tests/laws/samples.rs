@@ -1,7 +1,8 @@
 //! Lineages to test with: fixed ones as services have them, and random ones.
 
 use antipode_lineage::{
-    Epoch, Lineage, LineageCodec, Position, Shard, SigningKey, SigningKeys, StoreName, WriteId,
+    Branch, BranchId, Epoch, Lineage, LineageCodec, Position, Shard, SigningKey, SigningKeys, StoreName,
+    WriteId,
 };
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -53,6 +54,11 @@ pub(crate) fn write(store: &str, shard: u64, history: u64, term: u64, position: 
     }
 }
 
+pub(crate) fn branch(ledger: &str, name: &str, id: u128) -> Branch {
+    let parsed = (ledger.parse(), name.parse());
+    Branch { ledger: parsed.0.unwrap(), name: parsed.1.unwrap(), id: BranchId(id) }
+}
+
 /// One log each of Postgres, Redis, MongoDB and Kafka, with positions as real servers have them.
 pub(crate) fn four_stores() -> Lineage {
     Lineage::from_iter([
@@ -84,6 +90,15 @@ pub(crate) fn table() -> Vec<(&'static str, Lineage)> {
     let mut weakest = Lineage::everything();
     weakest.mark_weak();
     let longest = "abcdefghijklmnopqrstuvw";
+    let mut branched = four_stores();
+    branched.add_branch(branch("orders", "refund", 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+    let mut branches = Lineage::new();
+    for (ledger, name) in [("a", "b"), ("a", "c"), ("b", "c"), (longest, longest)] {
+        [0, 1, u128::MAX].iter().for_each(|id| branches.add_branch(branch(ledger, name, *id)));
+    }
+    let mut forgotten = four_stores();
+    forgotten.forget_branches();
+    forgotten.mark_weak();
     vec![
         ("nothing", Lineage::new()),
         ("everything", Lineage::everything()),
@@ -95,6 +110,9 @@ pub(crate) fn table() -> Vec<(&'static str, Lineage)> {
         ("one history, two terms", Lineage::from_iter([write("a", 0, 9, 1, 300), write("a", 0, 9, 2, 5)])),
         ("shared history", Lineage::from_iter([write("a", 3, 9, 1, 127), write("b", 3, 9, 1, 128)])),
         ("sixteen shards", sixteen_shards()),
+        ("four stores, a branch", branched),
+        ("branches alone", branches),
+        ("forgotten branches, weak", forgotten),
     ]
 }
 
@@ -124,7 +142,20 @@ pub(crate) fn any_lineage() -> impl Strategy<Value = Lineage> {
 }
 
 fn marked(lineages: impl Strategy<Value = Lineage>) -> impl Strategy<Value = Lineage> {
-    (lineages, 0..32_u8).prop_map(|(mut lineage, marks)| {
+    // Few branches that often meet, or runs of which two are often too many together.
+    let branches = prop_oneof![
+        4 => Just((0..0_u64, 0)),
+        3 => (0..4_u64, 0..4_u64).prop_map(|(start, len)| (start..start + len, 3)),
+        1 => (0..70_u64, 0..65_u64).prop_map(|(start, len)| (start..start + len, 1)),
+    ];
+    (lineages, branches, 0..32_u8).prop_map(|(mut lineage, (ids, kinds), marks)| {
+        for id in ids {
+            let (ledger, name) = [("a", "x"), ("a", "y"), ("b", "y")][(id % kinds) as usize];
+            lineage.add_branch(branch(ledger, name, u128::from(id)));
+        }
+        if marks == 30 {
+            lineage.forget_branches();
+        }
         if marks < 4 {
             lineage.mark_weak();
         }

@@ -5,6 +5,8 @@
 //!   It is what is registered for barriers.
 //! - [`MemoryShim`] reads and writes values, and carries lineage.
 //! - [`Tail`] streams what a region applies: a topic.
+//! - It holds a branch ledger, see [`Registry::branch`](antipode_barrier::Registry::branch): for branches
+//!   that outlive their request in this process. A branch that has ended is known for an hour.
 //! - Partitions, pauses, stops and failovers, with and without loss, are methods of [`MemoryStore`].
 //!
 //! All of it runs on tokio's clock, so that a test under `start_paused` takes no time.
@@ -64,6 +66,7 @@ mod builder;
 mod cluster;
 mod error;
 mod faults;
+mod ledger;
 mod log;
 mod region;
 mod shim;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use antipode_barrier::{BoxFuture, Frontiers, ProbeError, Recorder, Replica, Shards, Store, Target, Verdict};
+use antipode_barrier::{
+    BoxFuture, Frontiers, Ledger, ProbeError, Recorder, Replica, Shards, Store, Target, Verdict,
+};
 use antipode_lineage::{ReplicaName, StoreName};
 
 use crate::cluster::{Cluster, PRIMARY, State, Turn};
+use crate::ledger::MemoryLedger;
 use crate::{MemoryBuilder, MemoryError, MemoryShim, Tail};
 
 /// An in-process store with a primary region and replicas that its log reaches later.
@@ -16,6 +19,7 @@ use crate::{MemoryBuilder, MemoryError, MemoryShim, Tail};
 pub struct MemoryStore {
     pub(crate) cluster: Arc<Cluster>,
     recorder: Recorder,
+    ledger: Arc<MemoryLedger>,
     /// Empty: every region but the primary.
     reading: Arc<[ReplicaName]>,
 }
@@ -27,7 +31,9 @@ impl MemoryStore {
     }
 
     pub(crate) fn new(cluster: Cluster, recorder: Recorder) -> Self {
-        Self { cluster: Arc::new(cluster), recorder, reading: Arc::default() }
+        let cluster = Arc::new(cluster);
+        let ledger = Arc::new(MemoryLedger::new(Arc::clone(&cluster)));
+        Self { cluster, recorder, ledger, reading: Arc::default() }
     }
 
     /// The same store for a process that reads from these regions, the preferred one first;
@@ -110,6 +116,10 @@ impl Store for MemoryStore {
     fn replicas(&self) -> Vec<Arc<dyn Replica>> {
         let reading = self.cluster.ask(|state, _| self.reading(state));
         reading.into_iter().map(|name| self.replica(name)).collect()
+    }
+
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        Some(Arc::clone(&self.ledger) as _)
     }
 }
 

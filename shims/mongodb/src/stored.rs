@@ -13,9 +13,15 @@ pub(crate) fn fields(lineage: &Lineage) -> impl Iterator<Item = (String, String)
     lineage.to_fields().map(|(field, position)| (field.replace('.', ":"), position))
 }
 
-/// The same as paths from the document's root.
-pub(crate) fn paths(lineage: &Lineage) -> impl Iterator<Item = (String, String)> + '_ {
-    fields(lineage).map(|(field, position)| (format!("{LINEAGE_FIELD}.{field}"), position))
+/// The same as paths from the document's root, for an update that joins them. The server cannot bound how
+/// many branches come together in a document that is updated again and again, so these are forgotten.
+pub(crate) fn paths(lineage: &Lineage) -> impl Iterator<Item = (String, String)> {
+    let mut lineage = lineage.clone();
+    if !lineage.branches().is_empty() {
+        lineage.forget_branches();
+    }
+    let fields: Vec<_> = fields(&lineage).collect();
+    fields.into_iter().map(|(field, position)| (format!("{LINEAGE_FIELD}.{field}"), position))
 }
 
 /// The document with this lineage instead of the one it may have.
@@ -76,10 +82,8 @@ fn without(lineage: &Lineage, here: WriteId) -> Lineage {
     if !lineage.writes().iter().any(covered) {
         return lineage.clone();
     }
-    let mut kept: Lineage = lineage.writes().iter().filter(|write| !covered(write)).copied().collect();
-    if lineage.is_weak() {
-        kept.mark_weak();
-    }
+    let mut kept = lineage.clone();
+    kept.retain(|write| !covered(write));
     kept
 }
 
@@ -109,6 +113,7 @@ mod tests {
         };
         let mut lineage = Lineage::from_iter([write("posts.eu"), write("cache")]);
         lineage.mark_weak();
+        lineage.add_branch(format!("posts.eu/send.mail/{:032x}", 7).parse().unwrap());
         lineage
     }
 
@@ -127,7 +132,8 @@ mod tests {
     #[test]
     fn no_path_leads_into_a_field_of_a_field() {
         let paths: Vec<_> = paths(&sample()).map(|(path, _)| path).collect();
-        assert_eq!(paths, ["_antipode.cache/0/7/2", "_antipode.posts:eu/0/7/2", "_antipode.!weak"]);
+        let entries = ["_antipode.cache/0/7/2", "_antipode.posts:eu/0/7/2"];
+        assert_eq!(paths, [entries.as_slice(), &["_antipode.!branches", "_antipode.!weak"]].concat());
     }
 
     #[test]

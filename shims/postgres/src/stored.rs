@@ -110,11 +110,8 @@ pub(crate) fn without(lineage: &Lineage, such: impl Fn(&WriteId) -> bool, store:
     if !lineage.of_store(store).iter().any(&such) {
         return lineage.clone();
     }
-    let kept = lineage.writes().iter().filter(|write| write.store != store || !such(write));
-    let mut kept: Lineage = kept.copied().collect();
-    if lineage.is_weak() {
-        kept.mark_weak();
-    }
+    let mut kept = lineage.clone();
+    kept.retain(|write| write.store != store || !such(write));
     kept
 }
 
@@ -148,9 +145,11 @@ mod tests {
         scope.add(write("posts", 1));
         scope.add(WriteId::unplaced(posts));
         scope.mark_weak();
+        let branch = format!("posts/refund/{:032x}", 7).parse().unwrap();
+        scope.add_branch(branch);
         let stored = beside(&scope, posts, None).await;
         assert_eq!(stored.writes(), [write("posts", 1)]);
-        assert!(stored.is_weak());
+        assert!(stored.is_weak() && stored.branches() == [branch], "they are no writes");
         let of = |term| WriteId::unplaced_in(posts, Shard::ONLY, Epoch { history: 7, term });
         scope.add(of(2));
         assert!(beside(&scope, posts, Some(of(2).epoch)).await.writes() == [write("posts", 1)]);

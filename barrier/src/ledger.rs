@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use antipode_lineage::{Branch, BranchId, Lineage};
+use antipode_lineage::{Branch, BranchId, Lineage, LineageCodec};
 
 use crate::{BoxFuture, ProbeError};
 
@@ -78,5 +78,38 @@ impl fmt::Display for BranchState {
             BranchState::Abandoned => f.write_str("abandoned"),
             BranchState::Unknown => f.write_str("unknown"),
         }
+    }
+}
+
+/// The text form of what a ledger keeps: for stores that hold texts.
+impl BranchState {
+    /// What an open branch waits for, as a text to keep: branches, with a space between.
+    #[must_use]
+    pub fn waits_text(waits: &[Branch]) -> String {
+        waits.iter().map(Branch::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A final lineage, as a text to keep: that of the wire, at most
+    /// [`MAX_WIRE_LEN`](antipode_lineage::MAX_WIRE_LEN) bytes.
+    #[must_use]
+    pub fn last_text(last: &Lineage) -> String {
+        LineageCodec::plain().encode(last)
+    }
+
+    /// An open branch, from the texts kept.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if they were not made by [`waits_text`](BranchState::waits_text).
+    pub fn open_of(lease_left: Duration, waits: &str) -> Result<Self, ProbeError> {
+        let waits = waits.split_whitespace().map(str::parse).collect::<Result<_, _>>();
+        Ok(BranchState::Open { lease_left, waits: waits.map_err(ProbeError::new)? })
+    }
+
+    /// A closed branch, from the text kept.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if it was not made by [`last_text`](BranchState::last_text).
+    pub fn closed_of(last: &str) -> Result<Self, ProbeError> {
+        LineageCodec::plain().decode(last).map(BranchState::Closed).map_err(ProbeError::new)
     }
 }

@@ -1,6 +1,7 @@
 //! The scenarios, named like what they show.
 
 mod bed;
+mod branches;
 mod crowds;
 mod deadlines;
 mod failovers;
@@ -59,6 +60,12 @@ scenarios! {
         cancelled_barriers_leave_nothing_behind
         a_replica_restarts_while_a_barrier_waits
         the_primary_restarts_while_a_barrier_waits;
+    branches:
+        a_whole_barrier_waits_for_a_branch_and_its_writes
+        a_branch_that_dies_is_abandoned_by_the_ledgers_clock
+        a_ledger_keeps_what_it_was_told
+        branches_that_wait_for_each_other_are_told
+        a_ledger_restarts_while_a_barrier_waits;
     failovers:
         a_write_that_a_failover_cut_off_is_lost
         a_write_that_survives_a_failover_is_visible

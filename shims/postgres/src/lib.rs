@@ -15,6 +15,11 @@
 //! for their timelines; and a primary that waits for synchronous standbys may show a commit later than
 //! they do, as its log has the commit first.
 //!
+//! The store can hold the [branches](antipode_barrier::Registry::branch) of lineages, in a table that
+//! [`PostgresStore::create_branch_ledger`] makes. Leases are measured by the primary's clock. A branch is
+//! known for a day after it ended ([`branch_retention`](PostgresStoreBuilder::branch_retention)).
+//! What a failover loses of the ledger makes a branch unknown or abandoned, never completed.
+//!
 //! Servers: PostgreSQL 14 or later. Of the role: `pg_monitor`, and `EXECUTE` on
 //! `pg_read_file(text, bigint, bigint, boolean)` to read the history of timelines.
 
@@ -22,6 +27,7 @@ mod access;
 mod check;
 mod error;
 mod executor;
+mod ledger;
 mod line;
 mod migration;
 mod position;
@@ -37,6 +43,7 @@ mod transaction;
 pub use sqlx;
 
 pub use error::PostgresError;
+pub use ledger::BRANCH_LEDGER;
 pub use migration::MIGRATION;
 pub use reads::PostgresReads;
 pub use shim::PostgresShim;

@@ -1,4 +1,4 @@
-use sqlx::{Acquire, Executor, PgPool};
+use sqlx::{Acquire, Executor, PgConnection, PgPool};
 
 use crate::{PostgresError, PostgresStore};
 use antipode_barrier::Store;
@@ -28,13 +28,25 @@ impl PostgresStore {
 }
 
 async fn migrate(pool: &PgPool, table: &str) -> sqlx::Result<()> {
+    migrate_with(pool, async |connection| {
+        connection.execute(MIGRATION).await?;
+        sqlx::query("SELECT antipode.add_lineage($1::text::regclass)")
+            .bind(table)
+            .execute(connection)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+/// Migrates in a transaction, one process at a time.
+pub(crate) async fn migrate_with(
+    pool: &PgPool,
+    steps: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<()>,
+) -> sqlx::Result<()> {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
     transaction.execute(LOCK).await?;
-    transaction.execute(MIGRATION).await?;
-    sqlx::query("SELECT antipode.add_lineage($1::text::regclass)")
-        .bind(table)
-        .execute(&mut *transaction)
-        .await?;
+    steps(&mut transaction).await?;
     transaction.commit().await
 }

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_barrier::{BoxFuture, CheckError, OnMissing, Recorder, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, Ledger, OnMissing, Recorder, Replica, Store};
 use antipode_lineage::{LineageScope, ReplicaName, StoreName};
 use sqlx::PgPool;
 
 use crate::access::{Access, Kind};
 use crate::check::{self, HistoryPolicy};
+use crate::ledger::{PostgresLedger, RETENTION};
 use crate::line::Role;
 use crate::server::Server;
 use crate::{PostgresError, PostgresReads, PostgresShim};
@@ -59,6 +60,7 @@ struct Inner {
     recorder: Recorder,
     capture_limit: Duration,
     history: HistoryPolicy,
+    ledger: Arc<PostgresLedger>,
 }
 
 impl PostgresStore {
@@ -71,6 +73,7 @@ impl PostgresStore {
             on_missing: OnMissing::default(),
             capture_limit: Duration::from_secs(1),
             history: HistoryPolicy::Required,
+            branch_retention: RETENTION,
         }
     }
 
@@ -137,6 +140,10 @@ impl Store for PostgresStore {
         let Inner { primary, replicas, history, .. } = self.inner.as_ref();
         Box::pin(check::check(self.name(), primary, replicas, *history))
     }
+
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        Some(Arc::clone(&self.inner.ledger) as _)
+    }
 }
 
 /// Builds a [`PostgresStore`].
@@ -149,6 +156,7 @@ pub struct PostgresStoreBuilder {
     on_missing: OnMissing,
     capture_limit: Duration,
     history: HistoryPolicy,
+    branch_retention: Duration,
 }
 
 impl PostgresStoreBuilder {
@@ -182,12 +190,18 @@ impl PostgresStoreBuilder {
         Self { history: HistoryPolicy::Optional, ..self }
     }
 
+    /// How long the [branches](antipode_barrier::Registry::branch) in this store's ledger are known after
+    /// they ended; a lineage older than that cannot be waited for as a whole. A day by default.
+    pub fn branch_retention(self, retention: Duration) -> Self {
+        Self { branch_retention: retention, ..self }
+    }
+
     /// Makes the store. Nothing is sent to a server yet.
     ///
     /// # Errors
     /// [`PostgresError::Name`], [`PostgresError::DuplicateReplica`] and [`PostgresError::NoPrimary`].
     pub fn build(self) -> Result<PostgresStore, PostgresError> {
-        let Self { name, primary, replicas, on_missing, capture_limit, history } = self;
+        let Self { name, primary, replicas, on_missing, capture_limit, history, branch_retention } = self;
         let store = StoreName::parse(&name).map_err(|source| PostgresError::Name { name, source })?;
         let primary = primary.ok_or(PostgresError::NoPrimary { store })?;
         let primary = Server::new(replica_name(PRIMARY)?, primary, Role::Primary);
@@ -200,7 +214,8 @@ impl PostgresStoreBuilder {
             servers.push(Server::new(parsed, pool, Role::Replica));
         }
         let recorder = Recorder::new(store, on_missing);
-        let inner = Inner { primary, replicas: servers, recorder, capture_limit, history };
+        let ledger = Arc::new(PostgresLedger::new(store, Arc::clone(&primary), branch_retention));
+        let inner = Inner { primary, replicas: servers, recorder, capture_limit, history, ledger };
         Ok(PostgresStore { inner: Arc::new(inner) })
     }
 }

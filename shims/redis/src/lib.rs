@@ -28,6 +28,13 @@
 //! nothing; writes to it are [unplaced](antipode_lineage::WriteId::unplaced), and wait for all that
 //! the primary has.
 //!
+//! # The branch ledger
+//! A store with one primary can hold the [branches](antipode_barrier::Registry::branch) of lineages:
+//! a hash `{antipode-branches}:id` for each, changed by a script. Leases are measured by the primary's
+//! clock. A branch is known for a day after it ended
+//! ([`branch_retention`](RedisStoreBuilder::branch_retention)). What a failover loses of the ledger makes
+//! a branch unknown or abandoned, never completed. A cluster holds no ledger.
+//!
 //! # Versions
 //! Redis 7.0 or later: one primary with its replicas, or, with the feature `cluster`, a cluster
 //! (`RedisStore::cluster`).
@@ -42,6 +49,7 @@ mod entries;
 mod error;
 mod histories;
 mod keys;
+mod ledger;
 mod record;
 mod replication;
 mod server;

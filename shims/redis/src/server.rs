@@ -100,7 +100,8 @@ impl Server {
         *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    /// A connection of its own, whose limits are those of probes.
+    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PROBE_LIMIT))
             .set_response_timeout(Some(PROBE_LIMIT));

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_barrier::{BoxFuture, CheckError, OnMissing, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, Ledger, OnMissing, Replica, Store};
 use antipode_lineage::{InvalidName, LineageScope, ReplicaName, StoreName};
 use redis::aio::ConnectionManager;
 use redis::{Client, cmd};
@@ -12,6 +12,7 @@ use redis::{Client, cmd};
 use crate::check;
 use crate::error::Error;
 use crate::histories::Histories;
+use crate::ledger::{RETENTION, RedisLedger};
 use crate::replication::Sharding;
 use crate::server::Server;
 use crate::shared::Shared;
@@ -56,6 +57,7 @@ struct Inner {
     shared: Arc<Shared>,
     primary: Arc<Server>,
     replicas: Vec<Arc<Server>>,
+    ledger: Arc<RedisLedger>,
 }
 
 /// Builds a [`RedisStore`]. Connects to nothing.
@@ -67,6 +69,7 @@ pub struct RedisStoreBuilder {
     replicas: Vec<(String, Client)>,
     on_missing: OnMissing,
     response_timeout: Option<Duration>,
+    branch_retention: Duration,
 }
 
 impl RedisStore {
@@ -78,6 +81,7 @@ impl RedisStore {
             replicas: Vec::new(),
             on_missing: OnMissing::default(),
             response_timeout: None,
+            branch_retention: RETENTION,
         }
     }
 
@@ -170,6 +174,10 @@ impl Store for RedisStore {
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
         Box::pin(self.checked())
     }
+
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        Some(Arc::clone(&self.inner.ledger) as _)
+    }
 }
 
 impl RedisStoreBuilder {
@@ -199,6 +207,12 @@ impl RedisStoreBuilder {
         Self { response_timeout: Some(limit), ..self }
     }
 
+    /// How long the [branches](antipode_barrier::Registry::branch) in this store's ledger are known after
+    /// they ended; a lineage older than that cannot be waited for as a whole. A day by default.
+    pub fn branch_retention(self, retention: Duration) -> Self {
+        Self { branch_retention: retention, ..self }
+    }
+
     /// The store.
     ///
     /// # Errors
@@ -220,9 +234,11 @@ impl RedisStoreBuilder {
             }
             replicas.push(server(replica, client));
         }
+        let primary = server(primary, self.primary.ok_or(Error::NoPrimary { store })?);
         let inner = Inner {
             shared: Shared::new(store, self.on_missing, Sharding::Single),
-            primary: server(primary, self.primary.ok_or(Error::NoPrimary { store })?),
+            ledger: Arc::new(RedisLedger::new(Arc::clone(&primary), self.branch_retention)),
+            primary,
             replicas,
         };
         Ok(RedisStore { inner: Arc::new(inner) })

@@ -64,6 +64,7 @@ impl Bed for PostgresBed {
         let topology = PostgresTopology::start(PostgresOptions::default().provider(crate::PROVIDER)).await?;
         let placeholder = PostgresStore::builder("posts").primary(pool(topology.primary())).build()?;
         sqlx::query(TABLE).execute(placeholder.inner()).await?;
+        placeholder.create_branch_ledger().await?;
         placeholder.migrate_table("posts").await?;
         let mut bed = Self { topology, primary: Member::Primary, store: placeholder };
         bed.store = bed.all_replicas();

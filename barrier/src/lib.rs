@@ -9,7 +9,6 @@
 //!   share the questions that they ask a server.
 //! - [`Registry::branch`] registers work that a request starts elsewhere, in a [`Ledger`] that a store holds;
 //!   a [whole](Barrier::whole) barrier waits for its end.
-//! - [`Recorder`] is how shims reach the current lineage.
 //!
 //! One watcher per replica probes on behalf of all barriers that wait there, on demand: its probes do
 //! not depend on how many wait, and there are none when nobody does. Every barrier has a deadline.

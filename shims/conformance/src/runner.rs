@@ -1,4 +1,4 @@
-//! Runs the scenarios one by one, as tests with names.
+//! Runs the scenarios, as tests with names.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,9 @@ pub(crate) struct Scenario<B> {
 }
 
 /// Puts a store through every scenario, and prints each by name like `cargo test` does. Takes the
-/// arguments of `cargo test` (a filter, `--exact`, `--list`, `--skip`); scenarios run one at a time.
+/// arguments of `cargo test` (a filter, `--exact`, `--list`, `--skip`). Scenarios run one at a time,
+/// unless `--test-threads` or the environment variable `RUST_TEST_THREADS` says otherwise: each of those
+/// that run at the same time has a bed of its own.
 ///
 /// A scenario that needs what the store cannot do is printed as *ignored*, with the reason.
 ///
@@ -56,8 +58,9 @@ fn run_when<B: Bed>(start: Start) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    let idle: Arc<Mutex<Option<B>>> = Arc::default();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or_else(asked_threads).or(Some(1));
+    let idle: Arc<Mutex<Vec<B>>> = Arc::default();
     let trials = scenarios::all::<B>().into_iter().map(|scenario| {
         let (runtime, idle) = (Arc::clone(&runtime), Arc::clone(&idle));
         Trial::ignorable_test(scenario.name, move || play(&runtime, &idle, &scenario))
@@ -74,13 +77,20 @@ fn run_when<B: Bed>(start: Start) -> ExitCode {
     }
     // Beds end their servers when dropped, which may need the runtime.
     let _entered = runtime.enter();
-    drop(take(&idle));
+    while let Some(bed) = take(&idle) {
+        drop(bed);
+    }
     conclusion.exit_code()
+}
+
+/// What `cargo test` goes by as well.
+fn asked_threads() -> Option<usize> {
+    std::env::var("RUST_TEST_THREADS").ok()?.parse().ok().filter(|threads| *threads > 0)
 }
 
 fn play<B: Bed>(
     runtime: &Runtime,
-    idle: &Mutex<Option<B>>,
+    idle: &Mutex<Vec<B>>,
     scenario: &Scenario<B>,
 ) -> Result<Completion, Failed> {
     // A failed assertion unwinds through here and drops the bed with the stage.
@@ -101,7 +111,7 @@ fn play<B: Bed>(
     };
     match runtime.block_on(async { tokio::time::timeout(HUNG, played).await }) {
         Ok(Ok((completion, bed))) => {
-            *idle.lock().unwrap_or_else(PoisonError::into_inner) = bed;
+            idle.lock().unwrap_or_else(PoisonError::into_inner).extend(bed);
             Ok(completion)
         }
         Ok(Err(error)) => Err(with_sources(error.as_ref()).into()),
@@ -109,8 +119,8 @@ fn play<B: Bed>(
     }
 }
 
-fn take<B>(idle: &Mutex<Option<B>>) -> Option<B> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn take<B>(idle: &Mutex<Vec<B>>) -> Option<B> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
 fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {

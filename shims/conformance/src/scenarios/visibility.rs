@@ -71,18 +71,24 @@ pub(crate) async fn many_writes_are_read_after_one_barrier<B: Bed>(stage: &mut S
 /// replicas were not late.
 pub(crate) async fn a_delay_makes_no_read_behind_a_barrier_stale<B: Bed>(stage: &mut Stage<B>) -> Outcome {
     let registry = stage.registry().await?;
-    let by = Duration::from_millis(100);
-    stage.fault(Fault::Delay { replica: 0, by }).await?;
-    stage.fault(Fault::Delay { replica: 1, by }).await?;
     let (mut stale, mut prevented) = (0, 0);
-    for round in 0..10 {
-        let key = stage.key(&round.to_string());
-        let request = LineageScope::new();
-        request.run(stage.write(Change::Put(&key, "new"))).await?;
-        stale += u32::from(stage.peek(Node::Replica(0), &key).await?.is_none());
-        let report = request.run(async { registry.barrier().await }).await?;
-        prevented += u32::from(report.prevented());
-        assert_eq!(request.run(stage.read(&key)).await?.as_deref(), Some("new"), "{key}");
+    // Where the machine is too busy to look in time, the replicas must be later.
+    for by in [100, 400, 1_600] {
+        let late = Duration::from_millis(by);
+        stage.fault(Fault::Delay { replica: 0, by: late }).await?;
+        stage.fault(Fault::Delay { replica: 1, by: late }).await?;
+        for round in 0..10 {
+            let key = stage.key(&format!("{by}.{round}"));
+            let request = LineageScope::new();
+            request.run(stage.write(Change::Put(&key, "new"))).await?;
+            stale += u32::from(stage.peek(Node::Replica(0), &key).await?.is_none());
+            let report = request.run(async { registry.barrier().await }).await?;
+            prevented += u32::from(report.prevented());
+            assert_eq!(request.run(stage.read(&key)).await?.as_deref(), Some("new"), "{key}");
+        }
+        if stale > 0 && prevented > 0 {
+            break;
+        }
     }
     assert!(stale > 0 && prevented > 0, "the delay was no delay: {stale} stale, {prevented} prevented");
     Ok(())

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use antipode_barrier::{BarrierError, OnMissing, Registry, Report};
+use antipode_barrier::{BarrierError, OnMissing, Registry, Report, Store};
 use antipode_docker::{KafkaOptions, KafkaTopology};
 use antipode_kafka::rdkafka::ClientConfig;
 use antipode_kafka::rdkafka::consumer::Consumer;
+use antipode_kafka::rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use antipode_kafka::rdkafka::message::Message;
 use antipode_kafka::rdkafka::producer::FutureRecord;
 use antipode_kafka::{KafkaConsumer, KafkaProducer, KafkaStore, KafkaStoreBuilder, Visible};
@@ -39,6 +40,8 @@ impl Stage {
         let topology = KafkaTopology::start(options).await.unwrap();
         topology.create_topic(TOPIC, partitions, replication, settings).await.unwrap();
         let store = builder(&topology).build().unwrap();
+        // As registering does: a record sent before anyone looked at the log could be of any epoch.
+        store.check().await.unwrap();
         Self { topology, store }
     }
 
@@ -122,8 +125,19 @@ pub(crate) async fn glance(registry: &Registry, write: WriteId) -> BarrierError 
     registry.barrier_on(&Lineage::from(write)).deadline(MOMENT).await.unwrap_err()
 }
 
-/// The next record's text.
+/// The next record's text. The driver also tells of brokers that went away, and comes back to them by
+/// itself.
 pub(crate) async fn receive(consumer: &KafkaConsumer) -> (String, i64) {
-    let record = tokio::time::timeout(PATIENCE, consumer.recv()).await.unwrap().unwrap();
+    let received = async {
+        loop {
+            match consumer.recv().await {
+                Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+                )) => {}
+                received => return received.unwrap(),
+            }
+        }
+    };
+    let record = tokio::time::timeout(PATIENCE, received).await.unwrap();
     (String::from_utf8(record.payload().unwrap().to_vec()).unwrap(), record.offset())
 }

@@ -59,6 +59,11 @@ pub use antipode_postgres as postgres;
 #[cfg(feature = "redis")]
 pub use antipode_redis as redis;
 
+// Its examples need these features; to read it needs none.
+#[cfg(any(all(doc, not(doctest)), all(doctest, feature = "full", feature = "axum", feature = "reqwest")))]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
+
 pub mod prelude {
     //! What a service needs: `use antipode::prelude::*`.
 

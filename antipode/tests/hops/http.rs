@@ -61,8 +61,9 @@ impl Passage {
                     scope.set_baggage(Baggage::read([members(others)]));
                 }
                 let call = async {
-                    let answer = client.ready().await?.call(services::get(uri)).await?;
-                    Ok((answer.status(), text(answer).await?))
+                    let answer = client.ready().await?.call(services::request_to(uri)).await?;
+                    let status = answer.status();
+                    Test::Ok((status, text(answer).await?))
                 };
                 let (status, said) = scope.run(call).await?;
                 Ok((status, said, heard(others + 1, &lineage)))
@@ -80,7 +81,7 @@ impl Passage {
             async move {
                 let ours = LineageCodec::plain().encode(&lineage);
                 let header = format!("{},antipode={ours}", members(others));
-                let mut call = services::get(uri);
+                let mut call = services::request_to(uri);
                 call.headers_mut().insert(BAGGAGE_HEADER, HeaderValue::try_from(header)?);
                 let answer = client.request(call).await?;
                 let (status, said) = (answer.status(), text(answer).await?);

@@ -5,6 +5,7 @@ mod barrier_before_the_handler;
 mod calls_that_end_early;
 mod grpc;
 mod post_notification_over_http;
+mod protection_costs_ten_lines;
 mod services;
 mod texts;
 mod what_travels_with_a_call;

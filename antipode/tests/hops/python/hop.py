@@ -4,6 +4,7 @@ hop.py URL      answers each request with what URL + path answers
 """
 
 import http.client
+import logging
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from leave import leave_with_parent
 
+# It quotes headers that are too long, each time.
+logging.getLogger("opentelemetry").setLevel(logging.ERROR)
 trace.set_tracer_provider(TracerProvider())
 tracer = trace.get_tracer("hop")
 next_service = urlsplit(sys.argv[1])

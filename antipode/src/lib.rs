@@ -28,6 +28,7 @@
     doc = "- [`tower`]: layers for HTTP and gRPC services and clients, through which lineage flows by itself."
 )]
 #![cfg_attr(feature = "axum", doc = "- [`axum`]: a request's lineage and a barrier's failure for handlers.")]
+#![cfg_attr(feature = "metrics", doc = "- [`metrics`]: what barriers, probes and captures did, in numbers.")]
 #![cfg_attr(feature = "reqwest", doc = "- [`reqwest`]: the client's side of the layers for reqwest.")]
 #![cfg_attr(feature = "tonic", doc = "- [`tonic`]: a barrier's failure as a status.")]
 //!
@@ -38,6 +39,8 @@
 pub mod axum;
 #[cfg(feature = "edge")]
 pub mod edge;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 #[cfg(feature = "tonic")]

@@ -20,7 +20,7 @@ use crate::report::{Report, Route, Wait};
 use crate::store_wait::{Ended, Need, StoreWait};
 use crate::watcher::Bell;
 use crate::whole::end_of_branches;
-use crate::{BarrierError, BoxFuture, Dependency, Verdict};
+use crate::{BarrierError, BoxFuture, Dependency, Observer, Verdict};
 
 /// What a barrier does when its deadline passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -46,6 +46,10 @@ enum Closure {
 
 /// A barrier about to be awaited: it returns when every write of the lineage is visible at a replica
 /// of each store, or an error when its deadline passes or waiting is vain.
+///
+/// One that waits is a `tracing` span `barrier` with the fields `outcome`, `waited_us`, `prevented` and `skipped`;
+/// in it, one `store_wait` for each store that was asked, with `store`, `replica`, `verdict`, `waited_us` and
+/// `prevented`. Both are of level debug.
 ///
 /// On a lineage that is known to be visible it is a comparison with what the last probes answered: no
 /// network, no allocation, no task. Dropping it leaves nothing behind.
@@ -196,7 +200,13 @@ impl<'a> IntoFuture for Barrier<'a> {
         if let Some(report) = covered {
             return BarrierFuture::ended(self.registered, scope.as_ref(), Ok(report));
         }
-        let span = tracing::debug_span!("barrier", waited_us = tracing::field::Empty);
+        let span = tracing::debug_span!(
+            "barrier",
+            outcome = tracing::field::Empty,
+            waited_us = tracing::field::Empty,
+            prevented = tracing::field::Empty,
+            skipped = tracing::field::Empty
+        );
         let waiting = wait(self.registered, scope, lineage, self.options, started).instrument(span);
         BarrierFuture(State::Waiting(Box::pin(waiting)))
     }
@@ -318,7 +328,7 @@ fn wait<'a>(
                 }
             }
         };
-        tracing::Span::current().record("waited_us", started.elapsed().as_micros() as u64);
+        record(&tracing::Span::current(), started.elapsed(), outcome.as_ref());
         conclude(registered, scope.as_ref(), outcome.as_ref());
         outcome
     }
@@ -373,12 +383,15 @@ async fn wait_for(
             ended.map_or(Poll::Pending, Poll::Ready)
         });
         let Ok((at, ended)) = timeout_at(deadline, next).await else { break };
-        let need = waits.swap_remove(at).need();
+        let ended_wait = waits.swap_remove(at);
+        let (need, store, waited) = (ended_wait.need(), ended_wait.need().store.name, started.elapsed());
         match ended {
             Ended::Visible { replica, prevented } => {
                 let route = u16::try_from(replica).map_or(Route::Primary, Route::Replica);
                 report.add_route(need.index, route);
-                report.add_wait(Wait { store: need.store.name, waited: started.elapsed(), prevented });
+                let wait = Wait { store, waited, replica: need.store.name_of(route), prevented };
+                ended_wait.tell(&wait, Verdict::Visible, registered.observer.as_ref());
+                report.add_wait(wait);
             }
             Ended::Final(verdict, writes) => {
                 let kind = match verdict {
@@ -386,37 +399,46 @@ async fn wait_for(
                     Verdict::Unreachable => Kind::Unreachable,
                     _ => Kind::Indeterminate,
                 };
-                return Err(BarrierError::new(kind, started.elapsed(), need.condemned(verdict, &writes)));
+                let wait = Wait { store, waited, replica: None, prevented: false };
+                ended_wait.tell(&wait, verdict, registered.observer.as_ref());
+                return Err(BarrierError::new(kind, waited, need.condemned(verdict, &writes)));
             }
         }
     }
-    let late: Vec<&Need<'_>> = waits.iter().map(StoreWait::need).collect();
-    time_out(&late, options.on_timeout, started, &mut report)?;
+    time_out(&waits, options.on_timeout, started, registered.observer.as_ref(), &mut report)?;
     report.end(started.elapsed());
     Ok(report)
 }
 
 /// Applies the policy to the stores that are not visible by the deadline.
 fn time_out(
-    late: &[&Need<'_>],
+    late: &[StoreWait<'_>],
     policy: OnTimeout,
     started: Instant,
+    observer: &dyn Observer,
     report: &mut Report,
 ) -> Result<(), BarrierError> {
     let mut failed = Vec::new();
-    for need in late {
-        let store = need.store.name;
-        let wait = Wait { store, waited: started.elapsed(), prevented: true };
+    for late in late {
+        let (need, waited) = (late.need(), started.elapsed());
+        let given_up = Wait { store: need.store.name, waited, replica: None, prevented: false };
         match policy {
             OnTimeout::Primary if need.primary_showed() => {
                 report.add_route(need.index, Route::Primary);
+                let replica = need.store.name_of(Route::Primary);
+                let wait = Wait { replica, prevented: true, ..given_up };
+                late.tell(&wait, Verdict::Visible, observer);
                 report.add_wait(wait);
             }
             OnTimeout::Weak => {
                 report.weaken();
-                report.add_wait(Wait { prevented: false, ..wait });
+                late.tell(&given_up, Verdict::Pending, observer);
+                report.add_wait(given_up);
             }
-            OnTimeout::Fail | OnTimeout::Primary => failed.push(need),
+            OnTimeout::Fail | OnTimeout::Primary => {
+                late.tell(&given_up, Verdict::Pending, observer);
+                failed.push(need);
+            }
         }
     }
     if failed.is_empty() {
@@ -426,6 +448,15 @@ fn time_out(
     let kind = if down { Kind::StoreDown } else { Kind::Timeout };
     let unseen = failed.iter().flat_map(|need| need.unseen()).collect();
     Err(BarrierError::new(kind, started.elapsed(), unseen))
+}
+
+fn record(span: &tracing::Span, waited: Duration, outcome: Result<&Report, &BarrierError>) {
+    span.record("outcome", outcome.map_or_else(BarrierError::outcome, Report::outcome));
+    span.record("waited_us", waited.as_micros() as u64);
+    if let Ok(report) = outcome {
+        span.record("prevented", report.prevented());
+        span.record("skipped", report.skipped());
+    }
 }
 
 /// Hands the routes to the reads that follow, and the outcome to the observer.

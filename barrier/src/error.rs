@@ -115,6 +115,24 @@ impl BarrierError {
         Self(Box::new(Inner { kind, waited, dependencies: Vec::new(), branches }))
     }
 
+    /// A short name of the outcome, for labels: one of a few, none of which comes from a request.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self.0.kind {
+            Kind::Timeout => "timeout",
+            Kind::StoreDown => "store_down",
+            Kind::Lost => "lost",
+            Kind::Unreachable => "unreachable",
+            Kind::Indeterminate => "indeterminate",
+            Kind::NoLineage => "no_lineage",
+            Kind::TooMany => "too_many",
+            Kind::Abandoned => "abandoned",
+            Kind::UnknownBranch => "unknown_branch",
+            Kind::ForgottenBranches => "forgotten_branches",
+            Kind::Cycle => "cycle",
+        }
+    }
+
     /// The deadline passed with a write still [`Pending`](Verdict::Pending), as the replica lags, or with a
     /// branch still [`Open`](BranchStanding::Open).
     #[must_use]

@@ -40,7 +40,7 @@ pub use error::{BarrierError, BranchDependency, BranchStanding, Dependency};
 pub use frontier::{Ancestor, Frontier, Frontiers, Verdict};
 pub use ledger::{BranchState, Ledger};
 pub use line::Line;
-pub use observer::{Observer, Probed};
+pub use observer::{Observer, ProbeKind, Probed};
 pub use recorder::{MissingLineage, OnMissing, Recorder};
 pub use registry::{DEFAULT_DEADLINE, Registry, RegistryBuilder, RegistryError};
 pub use report::{Report, Wait};

@@ -1,9 +1,11 @@
 //! How a shim reaches the current lineage.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use antipode_lineage::{LineageScope, StoreName};
+use antipode_lineage::{CaptureObserver, Captured, LineageScope, StoreName};
+
+use crate::Observer;
 
 /// What a shim does with an operation outside of any lineage scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,20 +32,26 @@ pub struct MissingLineage {
 
 /// The lineage that a shim records into: the scope it was given, else the task's current one.
 ///
-/// Clones share the count of operations that had none.
+/// Clones share the count of operations that had none, and the observer.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     store: StoreName,
     on_missing: OnMissing,
     scope: Option<LineageScope>,
-    missed: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    missed: AtomicU64,
+    observer: OnceLock<(Arc<dyn Observer>, Arc<dyn CaptureObserver>)>,
 }
 
 impl Recorder {
     /// A recorder for `store` that uses the current lineage.
     #[must_use]
     pub fn new(store: StoreName, on_missing: OnMissing) -> Self {
-        Self { store, on_missing, scope: None, missed: Arc::default() }
+        Self { store, on_missing, scope: None, shared: Arc::default() }
     }
 
     /// The same recorder, bound to an explicit scope.
@@ -61,7 +69,14 @@ impl Recorder {
     /// How many operations had no lineage to record into.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.shared.missed.load(Ordering::Relaxed)
+    }
+
+    /// Tells this observer of captures and of operations without a lineage. Shims call it from
+    /// [`Store::observed_by`](crate::Store::observed_by). The first observer stays.
+    pub fn observed_by(&self, observer: Arc<dyn Observer>) {
+        let tell = Arc::new(Tell(Arc::clone(&observer)));
+        let _ = self.shared.observer.set((observer, tell));
     }
 
     /// The scope to record into; `None` lets the operation pass without lineage.
@@ -70,8 +85,12 @@ impl Recorder {
     /// [`MissingLineage`] if there is none and the recorder was told [`OnMissing::Error`].
     pub fn scope(&self) -> Result<Option<LineageScope>, MissingLineage> {
         let scope = self.scope.clone().or_else(LineageScope::current);
+        let observer = self.shared.observer.get();
         if scope.is_none() {
-            let count = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some((observer, _)) = observer {
+                observer.missed(self.store);
+            }
+            let count = self.shared.missed.fetch_add(1, Ordering::Relaxed) + 1;
             match self.on_missing {
                 OnMissing::Error => return Err(MissingLineage { store: self.store }),
                 OnMissing::Warn if count.is_power_of_two() => {
@@ -80,7 +99,24 @@ impl Recorder {
                 OnMissing::Warn | OnMissing::Ignore => {}
             }
         }
-        Ok(scope)
+        Ok(match (scope, observer) {
+            (Some(scope), Some((_, tell))) => Some(scope.told_to(Arc::clone(tell))),
+            (scope, _) => scope,
+        })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("missed", &self.missed).finish_non_exhaustive()
+    }
+}
+
+struct Tell(Arc<dyn Observer>);
+
+impl CaptureObserver for Tell {
+    fn captured(&self, captured: &Captured<'_>) {
+        self.0.captured(captured);
     }
 }
 

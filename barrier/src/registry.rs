@@ -150,6 +150,10 @@ impl Registered {
 }
 
 impl RegisteredStore {
+    pub(crate) fn name_of(&self, route: Route) -> Option<ReplicaName> {
+        self.replica(route).map(|watcher| watcher.name())
+    }
+
     pub(crate) fn replica(&self, route: Route) -> Option<&Arc<Watcher>> {
         match route {
             Route::Primary => self.primary.as_ref(),
@@ -224,7 +228,7 @@ impl RegistryBuilder {
         Self { max_waiting, ..self }
     }
 
-    /// Told of every barrier and probe.
+    /// Told of every barrier, probe, and capture of the registered stores.
     pub fn observer(self, observer: impl Observer) -> Self {
         Self { observer: Arc::new(observer), ..self }
     }
@@ -250,6 +254,11 @@ impl RegistryBuilder {
             }
         }
         let Self { deadline, observer, max_waiting, .. } = self;
+        for store in &stores {
+            let watchers = store.replicas.iter().chain(&store.primary);
+            watchers.for_each(|watcher| observer.registered(store.name, watcher.name()));
+        }
+        self.stores.iter().for_each(|store| store.observed_by(Arc::clone(&observer)));
         let waiting = AtomicUsize::new(0);
         let question_limit = self.settings.probe_limit;
         let registered = Registered { stores, deadline, question_limit, observer, waiting, max_waiting };

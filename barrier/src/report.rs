@@ -37,6 +37,8 @@ pub struct Wait {
     pub store: StoreName,
     /// How long the barrier waited for it.
     pub waited: Duration,
+    /// Where it found the writes; `None` if it gave up and was told to go on.
+    pub replica: Option<ReplicaName>,
     /// Whether a read without the barrier would have been stale: the replica was asked and had not
     /// applied the writes.
     pub prevented: bool,
@@ -54,6 +56,12 @@ impl Report {
 
     pub(crate) fn add_wait(&mut self, wait: Wait) {
         self.waits.push(wait);
+    }
+
+    /// A short name of the outcome, for labels: `visible`, or `weak`.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        if self.weak { "weak" } else { "visible" }
     }
 
     pub(crate) fn skip(&mut self, writes: usize) {

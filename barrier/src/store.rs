@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use antipode_lineage::{Epoch, Position, ReplicaName, Shard, StoreName};
 
-use crate::{Frontiers, Ledger};
+use crate::{Frontiers, Ledger, Observer};
 
 /// A boxed future, so that stores of different kinds live in one registry.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +37,12 @@ pub trait Store: Send + Sync + 'static {
     /// The branch ledger that the store can hold, at its primary. None by default.
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         None
+    }
+
+    /// Called when the store is registered, with the registry's observer: a shim hands it to its
+    /// [`Recorder`](crate::Recorder::observed_by), so that captures are told of, too.
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        let _ = observer;
     }
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use antipode_lineage::{Epoch, Lineage, WriteId};
+use antipode_lineage::{Epoch, Lineage, StoreName, WriteId};
 use smallvec::SmallVec;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::decision::{Decision, PrimaryView, decide};
 use crate::registry::RegisteredStore;
 use crate::watch::{Status, Wanted};
 use crate::watcher::{Bell, Seat, shards_of};
-use crate::{BoxFuture, Dependency, Frontiers, OnTimeout, Verdict};
+use crate::{BoxFuture, Dependency, Frontiers, Observer, OnTimeout, Verdict, Wait};
 
 /// What a barrier needs of one store.
 pub(crate) struct Need<'a> {
@@ -38,6 +39,7 @@ pub(crate) struct StoreWait<'a> {
     primary: PrimaryView,
     question: Option<BoxFuture<'a, Answer>>,
     prevented: bool,
+    span: Span,
 }
 
 /// How a store's wait ended.
@@ -66,6 +68,7 @@ impl<'a> StoreWait<'a> {
             primary: PrimaryView::Unasked,
             question: None,
             prevented: false,
+            span: span(need.store.name),
         };
         if need.unplaced.is_some() {
             wait.question = Some(Box::pin(async { Answer::Placed(need.placed().await) }));
@@ -77,6 +80,19 @@ impl<'a> StoreWait<'a> {
 
     pub(crate) fn need(&self) -> &'a Need<'a> {
         self.need
+    }
+
+    /// Says how it ended: in its span, and to the observer if it found what it waited for.
+    pub(crate) fn tell(&self, wait: &Wait, verdict: Verdict, observer: &dyn Observer) {
+        self.span.record("verdict", tracing::field::display(verdict));
+        self.span.record("waited_us", wait.waited.as_micros() as u64);
+        self.span.record("prevented", wait.prevented);
+        if let Some(replica) = wait.replica {
+            self.span.record("replica", tracing::field::display(replica));
+        }
+        if verdict == Verdict::Visible {
+            self.span.in_scope(|| observer.waited(wait, &self.need.writes));
+        }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -255,6 +271,18 @@ impl Need<'_> {
         let primary = self.store.primary.as_ref();
         primary.is_some_and(|primary| primary.last_verdict(write) == Some(Verdict::Visible))
     }
+}
+
+fn span(store: StoreName) -> Span {
+    use tracing::field::Empty;
+    tracing::debug_span!(
+        "store_wait",
+        %store,
+        replica = Empty,
+        verdict = Empty,
+        waited_us = Empty,
+        prevented = Empty
+    )
 }
 
 fn least_settled(frontiers: &Frontiers, writes: &[WriteId]) -> Verdict {

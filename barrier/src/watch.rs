@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use antipode_lineage::{Position, Shard, WriteId};
 use tokio::time::Instant;
@@ -72,6 +73,8 @@ struct Waiter<T> {
     token: T,
     writes: Arc<[WriteId]>,
     status: Status,
+    /// When it came.
+    since: Instant,
     /// Where it stands in `queue`, if it does.
     queued: Option<(Shard, Position)>,
 }
@@ -101,6 +104,8 @@ pub(crate) struct Watch<T> {
     asked: Wanted,
     /// What the server holds a request for.
     awaited: Option<Target>,
+    /// When the last probe began that was answered.
+    told: Option<Instant>,
     pacing: Pacing,
 }
 
@@ -109,6 +114,9 @@ pub(crate) struct Watch<T> {
 pub(crate) struct Changes<T> {
     pub(crate) waiters: Vec<(T, Status)>,
     pub(crate) askers: Vec<T>,
+    /// If a write was found that was missing before: the time since it was last found missing, unless the
+    /// server held the request.
+    pub(crate) detected: Option<Duration>,
 }
 
 impl<T: Clone> Watch<T> {
@@ -124,6 +132,7 @@ impl<T: Clone> Watch<T> {
             begun: 0,
             asked: Wanted::All,
             awaited: None,
+            told: None,
             pacing: Pacing::new(now),
         }
     }
@@ -148,7 +157,7 @@ impl<T: Clone> Watch<T> {
         let id = self.next_id;
         self.next_id += 1;
         let behind = self.is_behind_awaited(&writes);
-        self.waiters.insert(id, Waiter { token, writes, status: Status::Joining, queued: None });
+        self.waiters.insert(id, Waiter { token, writes, status: Status::Joining, since: now, queued: None });
         if behind && let Some((_, status)) = self.judge(id) {
             return (id, status);
         }
@@ -219,7 +228,8 @@ impl<T: Clone> Watch<T> {
         answer: &Frontiers,
     ) -> Changes<T> {
         self.failure = None;
-        self.awaited = None;
+        let was_held = self.awaited.take().is_some();
+        let missing_since = self.told.replace(begun);
         let turned = self.known.get_or_insert_default().learn(&self.asked, begun, answer);
         let mut due: BTreeSet<_> = self
             .newcomers
@@ -230,10 +240,19 @@ impl<T: Clone> Watch<T> {
         } else {
             due.extend(self.reached());
         }
-        let waiters: Vec<_> = due.into_iter().filter_map(|id| self.judge(id)).collect();
+        let lacking = |waiter: &Waiter<T>| waiter.status == Status::Pending;
+        let (mut waiters, mut detected) = (Vec::new(), None);
+        for id in due {
+            let lacked = self.waiters.get(&id).is_some_and(lacking);
+            let Some((token, status)) = self.judge(id) else { continue };
+            if lacked && status == Status::Visible && !was_held {
+                detected = missing_since.map(|since| now.duration_since(since));
+            }
+            waiters.push((token, status));
+        }
         let ended = waiters.iter().any(|(_, status)| *status == Status::Visible);
         self.pacing.answered(now, ended);
-        Changes { waiters, askers: self.take_askers(number) }
+        Changes { waiters, askers: self.take_askers(number), detected }
     }
 
     /// The probe of this number failed.
@@ -253,7 +272,13 @@ impl<T: Clone> Watch<T> {
                 waiters.push((waiter.token.clone(), Status::Down));
             }
         }
-        Changes { waiters, askers: self.take_askers(number) }
+        Changes { waiters, askers: self.take_askers(number), detected: None }
+    }
+
+    /// How long the first of those waits whose writes are known to be missing.
+    pub(crate) fn behind(&self, now: Instant) -> Duration {
+        let first = self.waiters.values().find(|waiter| waiter.status == Status::Pending);
+        first.map_or(Duration::ZERO, |waiter| now.duration_since(waiter.since))
     }
 
     fn arrival(&mut self, now: Instant) {

@@ -39,6 +39,15 @@ impl Simulation {
         self.watch.answered(self.now, number, begun, &answer)
     }
 
+    /// Advances to the next probe, lets the server hold it for that long, and answers.
+    fn hold(&mut self, held: Duration, target: Target, answer: Frontiers) -> Changes<&'static str> {
+        self.now = self.watch.pacing.due().map_or(self.now, |due| due.max(self.now));
+        let (number, begun) =
+            (self.watch.begin(self.now, Some(target), Wanted::Of(vec![target.shard])), self.now);
+        self.now += held;
+        self.watch.answered(self.now, number, begun, &answer)
+    }
+
     fn fail(&mut self) -> Changes<&'static str> {
         let (number, _) = self.begin();
         self.watch.failed(number, ProbeError::new("refused"))
@@ -276,4 +285,32 @@ fn who_comes_during_a_probe_of_other_shards_is_no_stranger() {
     assert_eq!(changes.waiters, [("first", Status::Pending)]);
     let changes = sim.answer(of(&[(1, 5), (2, 10)]));
     assert_eq!(changes.waiters, [("second", Status::Visible)]);
+}
+
+#[test]
+fn a_lag_is_told_from_the_first_who_waits_and_its_end_by_the_last_look() {
+    const MS: Duration = Duration::from_millis(1);
+    let mut sim = Simulation::new();
+    let began = sim.now;
+    sim.join("done", &[write(0, OLD, 5)]);
+    assert_eq!(sim.watch.behind(sim.now), Duration::ZERO, "nothing is known to be missing yet");
+    assert_eq!(sim.answer(at(OLD, 5)).detected, None, "it was never missing");
+    sim.join("late", &[write(0, OLD, 10)]);
+    sim.answer(at(OLD, 5));
+    sim.now += 70 * MS;
+    sim.join("later", &[write(0, OLD, 11)]);
+    sim.answer(at(OLD, 6));
+    assert_eq!(sim.watch.behind(sim.now), 70 * MS);
+    let looked = sim.now;
+    sim.now += 3 * MS;
+    let changes = sim.answer(at(OLD, 11));
+    assert_eq!(changes.detected, Some(sim.now - looked));
+    assert_eq!(sim.watch.behind(sim.now), Duration::ZERO);
+    assert!(sim.now - began >= 73 * MS);
+
+    let waiting = write(0, OLD, 20);
+    sim.join("held", &[waiting]);
+    sim.answer(at(OLD, 11));
+    let target = Target { shard: waiting.shard, epoch: waiting.epoch, position: waiting.position };
+    assert_eq!(sim.hold(90 * MS, target, at(OLD, 20)).detected, None, "the server answered in time");
 }

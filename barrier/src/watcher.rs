@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::known::Known;
-use crate::observer::{Observer, Probed};
+use crate::observer::{Observer, ProbeKind, Probed};
 use crate::watch::{self, Changes, Status, Step, WaiterId, Wanted, Watch};
 use crate::{BoxFuture, Frontiers, ProbeError, Replica, Shards, Target, Verdict};
 
@@ -308,7 +308,7 @@ impl Inner {
         loop {
             tokio::select! {
                 answer = &mut wait => return match answer {
-                    Ok(answer) => self.take(number, begun, answer),
+                    Ok(answer) => self.take(number, begun, ProbeKind::Held, answer),
                     // Not a failure of the server yet: it may just have nothing to say.
                     Err(_) => self.probe(wanted).await,
                 },
@@ -332,12 +332,12 @@ impl Inner {
             Ok(answer) => answer,
             Err(_) => Err(ProbeError::new(format!("no answer within {limit:?}"))),
         };
-        self.take(number, begun, answer);
+        self.take(number, begun, ProbeKind::Asked, answer);
     }
 
-    fn take(&self, number: u64, begun: Instant, answer: Result<Frontiers, ProbeError>) {
+    fn take(&self, number: u64, begun: Instant, kind: ProbeKind, answer: Result<Frontiers, ProbeError>) {
         let now = Instant::now();
-        let (changes, took) = {
+        let (changes, behind) = {
             let mut state = self.lock();
             let changes = match &answer {
                 Ok(frontiers) => state.watch.answered(now, number, begun, frontiers),
@@ -346,17 +346,18 @@ impl Inner {
             let publish =
                 |known: &Known| Published { known: known.clone(), followed: AtomicBool::new(false) };
             self.known.store(state.watch.known().map(publish).map(Arc::new));
-            (changes, now.duration_since(begun))
+            (changes, state.watch.behind(now))
         };
-        let Changes { waiters, askers } = changes;
+        let Changes { waiters, askers, detected } = changes;
         for (slot, status) in waiters {
             slot.set(status);
         }
         for slot in askers {
             slot.set(Status::Visible);
         }
-        let result = answer.as_ref();
-        self.observer.probed(&Probed { store: self.store, replica: self.name, took, result });
+        let Self { store, name: replica, .. } = *self;
+        let (took, result) = (now.duration_since(begun), answer.as_ref());
+        self.observer.probed(&Probed { store, replica, kind, took, result, behind, detected });
     }
 }
 

@@ -133,6 +133,12 @@ impl Baggage {
         self.finish(Members::default())
     }
 
+    /// The bytes of lineage that came along, over all its members; zero if none came.
+    #[must_use]
+    pub fn lineage_len(&self) -> usize {
+        self.ours.iter().map(Vec::len).sum()
+    }
+
     /// Whether there are members of others to pass on.
     #[must_use]
     pub fn has_others(&self) -> bool {

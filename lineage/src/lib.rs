@@ -20,6 +20,8 @@
 mod baggage;
 mod body;
 mod branch;
+#[cfg(feature = "tokio")]
+mod captured;
 mod fields;
 #[allow(clippy::module_inception)]
 mod lineage;
@@ -34,6 +36,8 @@ mod write_id;
 
 pub use baggage::{BAGGAGE_KEY, Baggage, BaggageHeader, MAX_BAGGAGE_LEN, MAX_BAGGAGE_MEMBERS, MAX_READ_LEN};
 pub use branch::{Branch, BranchId, InvalidBranch, MAX_BRANCHES};
+#[cfg(feature = "tokio")]
+pub use captured::{CaptureObserver, Captured};
 pub use fields::InvalidField;
 pub use lineage::{Lineage, MAX_ENTRIES};
 pub use name::{BranchName, InvalidName, MAX_NAME_LEN, ReplicaName, StoreName};

@@ -9,8 +9,11 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tracing::Instrument;
 
-use crate::{Baggage, Branch, Lineage, ReplicaName, RunningBranch, StoreName, WriteId};
+use crate::captured::Teller;
+use crate::{Baggage, Branch, CaptureObserver, Lineage, ReplicaName, RunningBranch, StoreName, WriteId};
 
 tokio::task_local! {
     static CURRENT: LineageScope;
@@ -45,6 +48,7 @@ tokio::task_local! {
 #[derive(Debug, Clone, Default)]
 pub struct LineageScope {
     state: Arc<Mutex<State>>,
+    teller: Teller,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -140,8 +144,16 @@ impl LineageScope {
         state.captures.is_empty().then(|| state.lineage.clone())
     }
 
+    /// The same scope by a handle that tells of the captures made through it: [`add`](LineageScope::add)
+    /// and [`defer`](LineageScope::defer).
+    #[must_use]
+    pub fn told_to(self, observer: Arc<dyn CaptureObserver>) -> Self {
+        Self { teller: Teller(Some(observer)), ..self }
+    }
+
     /// Adds a write to what the request depends on.
     pub fn add(&self, write: WriteId) {
+        self.teller.tell(write.store, &[write], None);
         self.lock().lineage.add(write);
     }
 
@@ -171,7 +183,7 @@ impl LineageScope {
         let mut state = self.lock().clone();
         state.lineage.remove_branch(&running.branch());
         state.running = Some(running);
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), teller: Teller::default() }
     }
 
     /// Joins a lineage: of a message received, a value read, a reply.
@@ -190,7 +202,7 @@ impl LineageScope {
     /// request may go on at once; only [handing the lineage over](LineageScope::settled) waits. If
     /// the capture yields `None`, fails, or takes longer, the
     /// `fallback` stands for it: an [unplaced write](WriteId::unplaced_in). It is cancelled when the scope and its
-    /// forks are gone.
+    /// forks are gone. It runs in a `tracing` span `capture` with the fields `store`, `took_us` and `placed`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -199,11 +211,27 @@ impl LineageScope {
         F: Future<Output = Option<Lineage>> + Send + 'static,
     {
         let (sender, outcome) = watch::channel(None);
-        let task = tokio::spawn(async move {
-            if let Ok(Some(lineage)) = tokio::time::timeout(limit, capture).await {
+        let (store, teller) = (fallback.store, self.teller.clone());
+        let span = tracing::debug_span!(
+            "capture",
+            %store,
+            took_us = tracing::field::Empty,
+            placed = tracing::field::Empty
+        );
+        let capture = async move {
+            let begun = Instant::now();
+            let found = tokio::time::timeout(limit, capture).await.ok().flatten();
+            let took = begun.elapsed();
+            let writes = found.as_ref().map_or(std::slice::from_ref(&fallback), Lineage::writes);
+            teller.tell(store, writes, Some(took));
+            let span = tracing::Span::current();
+            span.record("took_us", took.as_micros() as u64);
+            span.record("placed", !writes.iter().any(WriteId::is_unplaced));
+            if let Some(lineage) = found {
                 let _ = sender.send(Some(lineage));
             }
-        });
+        };
+        let task = tokio::spawn(capture.instrument(span));
         let _task = Arc::new(AbortOnDrop(task.abort_handle()));
         self.lock().captures.push(Capture { fallback, outcome, _task });
     }
@@ -211,7 +239,7 @@ impl LineageScope {
     /// A scope of its own that begins with what this one depends on.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self { state: Arc::new(Mutex::new(self.lock().clone())) }
+        Self { state: Arc::new(Mutex::new(self.lock().clone())), teller: Teller::default() }
     }
 
     /// Joins what another scope, such as a [`fork`](LineageScope::fork), came to depend on.
@@ -403,6 +431,30 @@ mod tests {
         request.defer(WriteId::unplaced(store()), LIMIT, async { panic!("a capture may fail in any way") });
         let settled = tokio::time::timeout(LIMIT * 2, request.settled()).await.unwrap();
         assert_eq!(settled, WriteId::unplaced(store()).into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn captures_are_told_by_the_handle_that_made_them() {
+        #[derive(Default)]
+        struct Told(Mutex<Vec<(Option<Duration>, bool)>>);
+        impl CaptureObserver for Told {
+            fn captured(&self, captured: &crate::Captured<'_>) {
+                self.0.lock().unwrap().push((captured.took, captured.is_unplaced()));
+            }
+        }
+        let told = Arc::new(Told::default());
+        let request = LineageScope::new();
+        let handle = request.clone().told_to(Arc::clone(&told) as Arc<dyn CaptureObserver>);
+        request.add(at(1));
+        handle.add(at(2));
+        handle.defer(WriteId::unplaced(store()), LIMIT, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some(at(3).into())
+        });
+        handle.defer(WriteId::unplaced(store()), LIMIT, std::future::pending());
+        request.settled().await;
+        let told = told.0.lock().unwrap();
+        assert_eq!(*told, [(None, false), (Some(Duration::from_secs(1)), false), (Some(LIMIT), true)]);
     }
 
     #[tokio::test]

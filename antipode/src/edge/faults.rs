@@ -39,6 +39,11 @@ pub enum Treated {
 pub trait EdgeObserver: Send + Sync + 'static {
     /// A fault was found and treated so.
     fn found(&self, fault: Fault, treated: Treated);
+
+    /// A request brought a lineage of this many bytes, readable or not.
+    fn received(&self, bytes: usize) {
+        let _ = bytes;
+    }
 }
 
 impl Fault {
@@ -92,6 +97,12 @@ impl Faults {
 
     pub(super) fn count(&self, fault: Fault) -> u64 {
         self.tally(fault).map_or(0, |tally| tally.count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        if let (Some(observer), 1..) = (&self.observer, bytes) {
+            observer.received(bytes);
+        }
     }
 
     pub(super) fn found(&self, fault: Fault, treated: Treated, detail: &dyn fmt::Display) {

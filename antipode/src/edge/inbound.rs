@@ -184,6 +184,7 @@ impl Inbound {
             Ok(baggage) => baggage,
             Err(refused) => return self.treat(Baggage::default(), refused),
         };
+        self.faults.received(baggage.lineage_len());
         let Policy::Take { codec, .. } = &self.policy else {
             return Ok(Admitted { baggage, lineage: Lineage::new(), sent: None });
         };

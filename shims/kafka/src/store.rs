@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_barrier::{BoxFuture, CheckError, Recorder, Replica, Shards, Store};
+use antipode_barrier::{BoxFuture, CheckError, Observer, Recorder, Replica, Shards, Store};
 use antipode_lineage::{Lineage, LineageCodec, LineageScope, Shard, StoreName, WriteId};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -275,6 +275,10 @@ impl Store for KafkaStore {
     /// All topics exist, and the leader of every partition answers.
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
         Box::pin(self.checked())
+    }
+
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        self.inner.recorder.observed_by(observer);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use antipode_barrier::{
-    BoxFuture, Frontiers, Ledger, ProbeError, Recorder, Replica, Shards, Store, Target, Verdict,
+    BoxFuture, Frontiers, Ledger, Observer, ProbeError, Recorder, Replica, Shards, Store, Target, Verdict,
 };
 use antipode_lineage::{ReplicaName, StoreName};
 
@@ -120,6 +120,10 @@ impl Store for MemoryStore {
 
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         Some(Arc::clone(&self.ledger) as _)
+    }
+
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        self.recorder.observed_by(observer);
     }
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_barrier::{BoxFuture, CheckError, OnMissing, Recorder, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, Observer, OnMissing, Recorder, Replica, Store};
 use antipode_lineage::{InvalidName, LineageScope, ReplicaName, StoreName};
 use mongodb::Client;
 
@@ -115,6 +115,10 @@ impl Store for MongoStore {
 
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
         Box::pin(check::store(&self.inner.primary, &self.inner.replicas))
+    }
+
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        self.inner.recorder.observed_by(observer);
     }
 }
 

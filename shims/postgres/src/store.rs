@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_barrier::{BoxFuture, CheckError, Ledger, OnMissing, Recorder, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, Ledger, Observer, OnMissing, Recorder, Replica, Store};
 use antipode_lineage::{LineageScope, ReplicaName, StoreName};
 use sqlx::PgPool;
 
@@ -143,6 +143,10 @@ impl Store for PostgresStore {
 
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         Some(Arc::clone(&self.inner.ledger) as _)
+    }
+
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        self.inner.recorder.observed_by(observer);
     }
 }
 

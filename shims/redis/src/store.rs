@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antipode_barrier::{BoxFuture, CheckError, Ledger, OnMissing, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, Ledger, Observer, OnMissing, Replica, Store};
 use antipode_lineage::{InvalidName, LineageScope, ReplicaName, StoreName};
 use redis::aio::ConnectionManager;
 use redis::{Client, cmd};
@@ -177,6 +177,10 @@ impl Store for RedisStore {
 
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         Some(Arc::clone(&self.inner.ledger) as _)
+    }
+
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        self.inner.shared.recorder.observed_by(observer);
     }
 }
 

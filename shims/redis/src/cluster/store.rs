@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use antipode_barrier::{BoxFuture, CheckError, OnMissing, Replica, Store};
+use antipode_barrier::{BoxFuture, CheckError, Observer, OnMissing, Replica, Store};
 use antipode_lineage::{LineageScope, ReplicaName, StoreName};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -216,6 +216,10 @@ impl Store for RedisClusterStore {
 
     fn check(&self) -> BoxFuture<'_, Result<(), CheckError>> {
         Box::pin(self.checked())
+    }
+
+    fn observed_by(&self, observer: Arc<dyn Observer>) {
+        self.inner.shared.recorder.observed_by(observer);
     }
 }
 

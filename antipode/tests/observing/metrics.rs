@@ -1,0 +1,164 @@
+//! Numbers by a recorder, as a page shows them.
+
+use std::time::Duration;
+
+use antipode::barrier::OnMissing;
+use antipode::edge::{BAGGAGE_HEADER, Inbound};
+use antipode::lineage::{Baggage, Epoch, LineageCodec, Position, Shard, WriteId};
+use antipode::memory::Lag;
+use antipode::metrics::*;
+use antipode::prelude::*;
+use http::{HeaderMap, HeaderValue};
+
+use crate::page::Page;
+
+const LAG: Duration = Duration::from_millis(150);
+const PLAIN: LineageCodec = LineageCodec::plain();
+
+fn lagging(lag: Duration) -> MemoryStore {
+    MemoryStore::builder("posts").region("us").lagging("eu", Lag::of(lag)).build().unwrap()
+}
+
+async fn write(store: &MemoryStore) -> Lineage {
+    let scope = LineageScope::new();
+    store.shim().within(scope.clone()).put("post", "hello").await.unwrap();
+    scope.settled().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn barriers_are_counted_by_outcome_and_what_they_prevented_by_store() {
+    let page = Page::new();
+    let (_guard, metrics) = page.metrics();
+    let posts = lagging(LAG);
+    let europe = posts.reading_from(["eu"]).unwrap();
+    let registry = Registry::builder().store(europe).observer(metrics).build().await.unwrap();
+    assert_eq!(page.sum(PREVENTED, &[r#"store="posts""#]), 0.0, "known from the start");
+
+    let lineage = write(&posts).await;
+    assert!(registry.barrier_on(&lineage).await.unwrap().prevented());
+    registry.barrier_on(&lineage).await.unwrap();
+    let late = write(&posts).await;
+    registry.barrier_on(&late).deadline(LAG / 3).await.unwrap_err();
+    let weak = registry.barrier_on(&late).deadline(LAG / 3).on_timeout(OnTimeout::Weak).await.unwrap();
+    assert!(weak.is_weak());
+
+    let count = |outcome: &str| page.sum(&format!("{BARRIER_WAIT}_count"), &[outcome]);
+    let outcomes = [r#""visible""#, r#""timeout""#, r#""weak""#].map(count);
+    assert_eq!(outcomes, [2.0, 1.0, 1.0], "{}", page.text());
+    assert!(page.sum(&format!("{BARRIER_WAIT}_sum"), &[r#""visible""#]) >= LAG.as_secs_f64());
+    assert_eq!(page.sum(&format!("{STORE_WAIT}_count"), &[r#"store="posts""#]), 2.0, "two had to ask");
+    assert_eq!(page.sum(PREVENTED, &[r#"store="posts""#]), 1.0);
+    assert_eq!(page.sum(FAILURES, &[r#"store="posts""#, r#"outcome="timeout""#]), 1.0);
+}
+
+/// A name is a label if it is registered; a lineage can name what it likes.
+#[tokio::test(start_paused = true)]
+async fn a_forged_name_never_becomes_a_label() {
+    let page = Page::new();
+    let (_guard, metrics) = page.metrics();
+    let posts = lagging(LAG);
+    let registry = Registry::builder().store(posts.clone()).observer(metrics.clone()).build().await.unwrap();
+    let inbound = Inbound::accept(PLAIN).observer(metrics.clone());
+    let serve = async |store: &str, known: &WriteId| {
+        let epoch = Epoch { history: 666, term: 0 };
+        let store: StoreName = store.parse().unwrap();
+        let forged = WriteId { store, shard: Shard(9), epoch, position: Position(7) };
+        let lineage = Lineage::from_iter([*known, forged, WriteId { store: known.store, ..forged }]);
+        let mut headers = HeaderMap::new();
+        let header = Baggage::read(["forged=forged0"]).write(&PLAIN, &lineage).value;
+        headers.append(BAGGAGE_HEADER, HeaderValue::try_from(header).unwrap());
+        let admitted = inbound.admit(&headers).unwrap();
+        // Even if an observer were told of it.
+        antipode::barrier::Observer::missed(&metrics, store);
+        antipode::barrier::Observer::registered(&(), store, "eu".parse().unwrap());
+        let barrier = registry.barrier_on(&admitted.lineage).deadline(Duration::from_millis(5));
+        let _ = barrier.await;
+    };
+    let known = write(&posts).await.writes()[0];
+    serve("forged0", &known).await;
+    let series = page.text().lines().count();
+    for number in 1..200 {
+        serve(&format!("forged{number}"), &known).await;
+    }
+    let text = page.text();
+    assert!(!text.contains("forged") && !text.contains("666"), "{text}");
+    assert_eq!(text.lines().count(), series, "no series more for two hundred names");
+    assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_count"), &[]), 200.0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_at_the_edge_is_counted_by_kind() {
+    let page = Page::new();
+    let (_guard, metrics) = page.metrics();
+    let inbound = Inbound::require(PLAIN).observer(metrics);
+    let mut headers = HeaderMap::new();
+    inbound.admit(&headers).unwrap_err();
+    headers.append(BAGGAGE_HEADER, HeaderValue::from_static("antipode=nonsense"));
+    inbound.admit(&headers).unwrap_err();
+    let refused = |fault| page.sum(EDGE_FAULTS, &[fault, r#"treated="refused""#]);
+    assert_eq!([r#"fault="missing""#, r#"fault="unreadable""#].map(refused), [1.0, 1.0]);
+    assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_sum"), &[]), 8.0, "unreadable, but bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_outside_of_a_lineage_is_counted() {
+    let page = Page::new();
+    let (_guard, metrics) = page.metrics();
+    let builder = MemoryStore::builder("posts").region("us").on_missing(OnMissing::Ignore);
+    let posts = builder.build().unwrap();
+    let _registry = Registry::builder().store(posts.clone()).observer(metrics).build().await.unwrap();
+    posts.shim().put("post", "hello").await.unwrap();
+    assert_eq!(page.sum(MISSED, &[r#"store="posts""#]), 1.0);
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use antipode::redis::redis::{AsyncCommands, Client};
+    use antipode_docker::{RedisNode, RedisOptions, RedisTopology};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lagging_and_then_dead_replica_of_redis_shows_in_lag_detection_and_failed_probes() {
+        let page = Page::new();
+        let (_guard, metrics) = page.metrics();
+        let topology = RedisTopology::start(RedisOptions::default().replicas(1)).await.unwrap();
+        let client = |node: &RedisNode| Client::open(node.url()).unwrap();
+        let (primary, replica) = (topology.primary(), topology.replica(0));
+        let store = RedisStore::builder("posts").primary(client(primary)).replica("eu", client(replica));
+        let store = store.build().unwrap();
+        let registry = Registry::builder().store(store.clone()).observer(metrics).build().await.unwrap();
+        let write = async || {
+            let scope = LineageScope::new();
+            let mut posts = store.connection().await.unwrap().within(scope.clone());
+            let () = posts.set("post", "hello").await.unwrap();
+            scope.settled().await
+        };
+        const EU: [&str; 2] = [r#"store="posts""#, r#"replica="eu""#];
+
+        topology.link(0).hang();
+        let lineage = write().await;
+        registry.barrier_on(&lineage).deadline(LAG).await.unwrap_err();
+        assert!(page.sum(REPLICA_LAG, &EU) > 0.0, "{}", page.text());
+        let heal = async {
+            tokio::time::sleep(LAG).await;
+            topology.link(0).cut();
+            topology.link(0).heal();
+        };
+        let barrier = registry.barrier_on(&lineage).deadline(Duration::from_secs(30));
+        let (report, ()) = tokio::join!(barrier, heal);
+        assert!(report.unwrap().prevented());
+        assert_eq!(page.sum(REPLICA_LAG, &EU), 0.0, "{}", page.text());
+        assert_eq!(page.sum(&format!("{DETECTION}_count"), &EU), 1.0);
+        let waited = page.sum(&format!("{STORE_WAIT}_sum"), &EU[..1]);
+        assert!(page.sum(&format!("{DETECTION}_sum"), &EU) < waited, "it was looked for all the time");
+        assert!(page.sum(&format!("{PROBE}_count"), &EU) >= 2.0);
+        assert_eq!(page.sum(PROBE_FAILURES, &EU), 0.0);
+
+        replica.kill().await.unwrap();
+        let lineage = write().await;
+        assert!(registry.barrier_on(&lineage).deadline(LAG).await.unwrap_err().is_store_down());
+        assert!(page.sum(PROBE_FAILURES, &EU) >= 1.0, "{}", page.text());
+        assert_eq!(page.sum(FAILURES, &[EU[0], r#"outcome="store_down""#]), 1.0);
+    }
+}

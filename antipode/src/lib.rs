@@ -29,6 +29,10 @@
 )]
 #![cfg_attr(feature = "axum", doc = "- [`axum`]: a request's lineage and a barrier's failure for handlers.")]
 #![cfg_attr(feature = "metrics", doc = "- [`metrics`]: what barriers, probes and captures did, in numbers.")]
+#![cfg_attr(
+    feature = "opentelemetry",
+    doc = "- [`opentelemetry`]: lineage beside its baggage, links between spans."
+)]
 #![cfg_attr(feature = "reqwest", doc = "- [`reqwest`]: the client's side of the layers for reqwest.")]
 #![cfg_attr(feature = "tonic", doc = "- [`tonic`]: a barrier's failure as a status.")]
 //!
@@ -41,6 +45,8 @@ pub mod axum;
 pub mod edge;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 #[cfg(feature = "tonic")]

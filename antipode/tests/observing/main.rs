@@ -3,5 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Helpers may what their tests may.
 
+mod dashboard;
 mod metrics;
 mod page;
+mod propagation;
+mod spans;

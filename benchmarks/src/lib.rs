@@ -6,6 +6,7 @@
 //! | `overhead` | What does a shim cost compared with the bare driver? |
 //! | `waiters` | What do thousands of barriers that wait at one replica cost? |
 //! | `forged` | What do requests with forged lineages cost honest ones? |
+//! | `service` | What do the layers around a service cost? |
 //! | `gate` | What does the causal delivery gate keep when a process dies, and what does it cost? |
 //!
 //! Each prints a table and writes its figures as JSON. What can be measured stands in one file for each
@@ -24,6 +25,8 @@ mod overhead;
 mod post_notification;
 mod posts;
 mod servers;
+#[cfg(feature = "service")]
+mod service;
 mod statistics;
 mod waiters;
 

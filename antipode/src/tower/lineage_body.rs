@@ -104,3 +104,72 @@ impl<B: Default> Default for LineageBody<B> {
         Self { body: B::default(), reply: None, ending: Ending::Plain }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use antipode_lineage::{Lineage, LineageCodec, LineageScope, WriteId};
+    use bytes::Bytes;
+    use http::HeaderValue;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Frames or a failure; it knows when the last one was given.
+    struct Frames(VecDeque<Result<Frame<Bytes>, &'static str>>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Poll::Ready(self.0.pop_front())
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    fn data() -> Result<Frame<Bytes>, &'static str> {
+        Ok(Frame::data(Bytes::from_static(b"part")))
+    }
+
+    /// A body whose caller has something to be told.
+    fn telling(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> LineageBody<Frames> {
+        let scope = LineageScope::from(Lineage::from(WriteId::unplaced("posts".parse().unwrap())));
+        let told = Some((Lineage::new(), Arc::new(LineageCodec::plain())));
+        LineageBody::telling(Frames(frames.into_iter().collect()), Reply::new(scope, told))
+    }
+
+    #[tokio::test]
+    async fn a_body_does_not_end_before_its_trailer() {
+        let mut body = telling([data()]);
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        assert!(!body.is_end_stream(), "servers would stop here");
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert!(trailers.contains_key("baggage") && body.is_end_stream());
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn trailers_of_the_service_stay() {
+        let status = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
+        let collected = telling([data(), Ok(Frame::trailers(status))]).collect().await.unwrap();
+        let trailers = collected.trailers().unwrap();
+        assert!(trailers.contains_key("grpc-status") && trailers.contains_key("baggage"));
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_a_failure() {
+        let mut body = telling([data(), Err("broken"), data()]);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
+        assert!(body.frame().await.is_none());
+    }
+}

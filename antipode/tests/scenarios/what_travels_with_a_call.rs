@@ -139,6 +139,22 @@ async fn forger() -> Test<Service> {
 }
 
 #[tokio::test]
+async fn reqwest_does_not_believe_whom_it_was_redirected_to() -> Test {
+    let forger = forger().await?;
+    let elsewhere = format!("http://localhost:{}/", forger.address.port());
+    let redirect = move || async move { axum::response::Redirect::temporary(&elsewhere) };
+    let ours = Service::start(Router::new().route("/", get(redirect))).await?;
+    let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::builder().no_proxy().build()?)
+        .with(PropagateMiddleware::from(PropagateLayer::new(Outbound::to_hosts(["127.0.0.1"])?)))
+        .build();
+    let request = LineageScope::new();
+    let response = request.run(client.get(ours.uri("/")).send()).await?;
+    assert_eq!(response.url().host_str(), Some("localhost"));
+    assert!(request.lineage().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn strangers_get_no_lineage_and_are_not_believed() -> Test {
     let service = forger().await?;
     let elsewhere = PropagateLayer::new(Outbound::to_hosts(["ours.example"])?);
@@ -176,10 +192,12 @@ async fn who_does_not_read_trailers_is_sent_none() -> Test {
 
 #[tokio::test]
 async fn a_read_only_call_adds_nothing_to_the_response() -> Test {
-    let service = Service::start(Router::new().route("/", get(|| async {})).layer(lineage())).await?;
+    let service = Service::start(Router::new().route("/", get(|| async { "ok" })).layer(lineage())).await?;
     let request = LineageScope::from(Lineage::from(WriteId::unplaced("posts".parse()?)));
     let call = propagate().layer(plain_client()).oneshot(request_to(service.uri("/")));
-    assert!(!request.run(call).await?.headers().contains_key("baggage"));
+    let response = request.run(call).await?;
+    assert!(!response.headers().contains_key("baggage"));
+    assert!(!response.headers().contains_key("trailer"), "nothing can follow a body that is complete");
     Ok(())
 }
 

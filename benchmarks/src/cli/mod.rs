@@ -6,6 +6,8 @@ mod forged;
 mod gate;
 mod given;
 mod post_notification;
+#[cfg(feature = "service")]
+mod service;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ pub(crate) use self::forged::Forged;
 pub(crate) use self::gate::{Gate, GateWorker};
 pub(crate) use self::given::{Given, Pair};
 pub(crate) use self::post_notification::{Cell, PostNotification};
+#[cfg(feature = "service")]
+pub(crate) use self::service::Service;
 use crate::{Failure, waiters};
 
 /// Shows what goes wrong between two datastores, that a barrier prevents it, and what that costs.
@@ -53,6 +57,9 @@ pub enum Workload {
     Waiters(Waiters),
     /// What requests with forged lineages cost those with honest ones.
     Forged(Forged),
+    /// What the layers around a service cost.
+    #[cfg(feature = "service")]
+    Service(Service),
     /// What the causal delivery gate of Kafka consumers keeps, and what it costs.
     #[cfg(all(feature = "kafka", feature = "redis"))]
     Gate(Gate),
@@ -167,6 +174,8 @@ pub async fn run(workload: Workload) -> Result<(), Failure> {
         Workload::PostNotification(settings) => crate::post_notification::run(&settings).await,
         Workload::Waiters(settings) => waiters::run(&settings).await,
         Workload::Forged(settings) => crate::forged::run(&settings).await,
+        #[cfg(feature = "service")]
+        Workload::Service(settings) => crate::service::run(&settings).await,
         #[cfg(all(feature = "kafka", feature = "redis"))]
         Workload::Gate(settings) => crate::gate::run(&settings).await,
         #[cfg(all(feature = "kafka", feature = "redis"))]

@@ -113,7 +113,7 @@ impl SessionTokens {
     /// valid for `lifetime`, in whole seconds.
     #[must_use]
     pub fn new(keys: &SigningKeys, audience: &str, lifetime: Duration) -> Self {
-        let keys = keys.bound_to("session").bound_to(audience);
+        let keys = keys.bound_to(audience);
         Self { keys: Arc::new(keys), lifetime: Duration::from_secs(lifetime.as_secs()), domain: None }
     }
 

@@ -169,8 +169,7 @@ fn s3_a_token_fits_what_browsers_keep_and_no_longer_one_is_read() {
     weak.mark_weak();
     assert!(sessions.parse(sessions.issue(&weak, now()).as_str(), now()).unwrap().is_weak());
     // Whatever it is signed with.
-    let genuine =
-        LineageCodec::signed(keys(7).bound_to("session").bound_to("shop").bound_to(9_u64.to_be_bytes()));
+    let genuine = LineageCodec::signed(keys(7).bound_to("shop").bound_to(9_u64.to_be_bytes()));
     let long = format!("9.{}", genuine.encode(&wide(280)));
     assert!(long.len() <= MAX_SESSION_LEN || sessions.parse(&long, now()).is_err());
     let len = MAX_SESSION_LEN + 1;

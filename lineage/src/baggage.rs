@@ -75,6 +75,8 @@ pub struct BaggageHeader {
     pub value: String,
     /// How many members of others stayed behind, on reading and on writing.
     pub dropped: usize,
+    /// The bytes of lineage in it; zero if it goes without.
+    pub lineage_len: usize,
 }
 
 impl Baggage {
@@ -123,8 +125,9 @@ impl Baggage {
     #[must_use]
     pub fn write(&self, codec: &LineageCodec, lineage: &Lineage) -> BaggageHeader {
         let mut members = Members::default();
-        members.push(&format!("{BAGGAGE_KEY}={}", codec.encode(lineage)));
-        self.finish(members)
+        let text = codec.encode(lineage);
+        members.push(&format!("{BAGGAGE_KEY}={text}"));
+        BaggageHeader { lineage_len: text.len(), ..self.finish(members) }
     }
 
     /// The header with the members of others only, for receivers that should not see the lineage.
@@ -156,7 +159,8 @@ impl Baggage {
         for member in self.foreign.iter() {
             members.push(member);
         }
-        BaggageHeader { dropped: self.dropped() + members.excess, value: members.text }
+        let dropped = self.dropped() + members.excess;
+        BaggageHeader { value: members.text, dropped, lineage_len: 0 }
     }
 
     fn take_in(&mut self, member: &[u8]) {

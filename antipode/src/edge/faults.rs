@@ -1,6 +1,7 @@
 //! What was not as it should be: counted, told, and logged without a flood.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,36 @@ pub trait EdgeObserver: Send + Sync + 'static {
     fn received(&self, bytes: usize) {
         let _ = bytes;
     }
+
+    /// A call takes a lineage of this many bytes along.
+    fn sent(&self, bytes: usize) {
+        let _ = bytes;
+    }
+}
+
+/// Who is told, if anybody is.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Option<Arc<dyn EdgeObserver>>);
+
+impl Told {
+    pub(crate) fn to(observer: impl EdgeObserver) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    pub(crate) fn found(&self, fault: Fault, treated: Treated) {
+        self.0.iter().for_each(|observer| observer.found(fault, treated));
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.0.iter().for_each(|observer| observer.sent(bytes));
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Told" } else { "Nobody" })
+    }
 }
 
 impl Fault {
@@ -79,7 +110,7 @@ impl Treated {
 /// Counts, observer and log of one [`Inbound`](super::Inbound).
 pub(super) struct Faults {
     tallies: [Tally; Fault::ALL.len()],
-    observer: Option<Box<dyn EdgeObserver>>,
+    told: Told,
     since: Instant,
 }
 
@@ -92,7 +123,7 @@ struct Tally {
 
 impl Faults {
     pub(super) fn told_to(observer: impl EdgeObserver) -> Self {
-        Self { observer: Some(Box::new(observer)), ..Self::default() }
+        Self { told: Told::to(observer), ..Self::default() }
     }
 
     pub(super) fn count(&self, fault: Fault) -> u64 {
@@ -100,15 +131,13 @@ impl Faults {
     }
 
     pub(super) fn received(&self, bytes: usize) {
-        if let (Some(observer), 1..) = (&self.observer, bytes) {
+        if let (Some(observer), 1..) = (&self.told.0, bytes) {
             observer.received(bytes);
         }
     }
 
     pub(super) fn found(&self, fault: Fault, treated: Treated, detail: &dyn fmt::Display) {
-        if let Some(observer) = &self.observer {
-            observer.found(fault, treated);
-        }
+        self.told.found(fault, treated);
         let Some(tally) = self.tally(fault) else { return };
         let count = tally.count.fetch_add(1, Ordering::Relaxed) + 1;
         // That a request has no lineage is an everyday thing where none is required, as age is.
@@ -126,7 +155,7 @@ impl Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { tallies: Default::default(), observer: None, since: Instant::now() }
+        Self { tallies: Default::default(), told: Told::default(), since: Instant::now() }
     }
 }
 

@@ -37,6 +37,8 @@ mod inbound;
 mod outbound;
 mod session;
 
+#[cfg(feature = "tower")]
+pub(crate) use self::faults::Told;
 pub use self::faults::{EdgeObserver, Fault, Treated};
 pub use self::inbound::{Admitted, DEFAULT_MAX_LINES, Inbound, Refused};
 pub use self::outbound::{InvalidHost, Outbound};

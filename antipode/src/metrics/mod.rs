@@ -1,4 +1,4 @@
-//! What barriers, probes, captures and the edge did, by the [`metrics`](::metrics) facade.
+//! What barriers, probes, captures and the edge did, by the facade of the crate `metrics`.
 //!
 //! Install a recorder of your choice first, then make one [`Metrics`] and give it to whatever observes:
 //!
@@ -17,7 +17,9 @@
 //!
 //! let metrics = Metrics::new();
 //! let registry = Registry::builder().store(posts).observer(metrics.clone()).build().await?;
-//! let inbound = Inbound::accept(LineageCodec::plain()).observer(metrics);
+//! let inbound = Inbound::accept(LineageCodec::plain()).observer(metrics.clone());
+//! # #[cfg(feature = "tower")]
+//! let outbound = antipode::tower::PropagateLayer::new(antipode::edge::Outbound::to_everyone()).observer(metrics);
 //! # drop((prometheus, registry, inbound)); Ok(()) }
 //! ```
 //!
@@ -35,7 +37,7 @@
 //! | [`UNPLACED`] | counter, `store` | captures that did not learn the position |
 //! | [`MISSED`] | counter, `store` | operations outside of any lineage |
 //! | [`EDGE_FAULTS`] | counter, `fault`, `treated` | requests whose lineage or session was not as it should be |
-//! | [`LINEAGE_SIZE`] | histogram | bytes of lineage that came with requests |
+//! | [`LINEAGE_SIZE`] | histogram, `direction` | bytes of lineage that came with requests (`received`) or went with calls (`sent`) |
 //!
 //! # Labels
 //!

@@ -27,7 +27,7 @@ pub const UNPLACED: &str = "antipode_captures_unplaced_total";
 pub const MISSED: &str = "antipode_operations_without_lineage_total";
 /// Counter, by `fault` and `treated`: what was wrong with what came in.
 pub const EDGE_FAULTS: &str = "antipode_edge_faults_total";
-/// Histogram, bytes: the lineage that came with a request.
+/// Histogram, bytes, by `direction`: the lineage that came with a request, or went with a call.
 pub const LINEAGE_SIZE: &str = "antipode_lineage_size_bytes";
 
 /// Bounds of buckets for the histograms in seconds: half a millisecond to ten seconds.
@@ -59,5 +59,5 @@ pub(super) fn describe() {
     describe_counter!(UNPLACED, Unit::Count, "Captures that did not learn the position.");
     describe_counter!(MISSED, Unit::Count, "Operations outside of any lineage.");
     describe_counter!(EDGE_FAULTS, Unit::Count, "Requests whose lineage or session was not as it should be.");
-    describe_histogram!(LINEAGE_SIZE, Unit::Bytes, "The lineage that came with requests.");
+    describe_histogram!(LINEAGE_SIZE, Unit::Bytes, "The lineage that came with requests or went with calls.");
 }

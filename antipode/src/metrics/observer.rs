@@ -21,6 +21,7 @@ struct Inner {
     /// What a barrier on a visible lineage touches; it takes no lock and looks nothing up.
     visible: Histogram,
     received: Histogram,
+    sent: Histogram,
     /// Only what registries have: nothing else is ever a label.
     stores: RwLock<BTreeMap<StoreName, OfStore>>,
 }
@@ -47,7 +48,9 @@ impl Metrics {
     pub fn new() -> Self {
         names::describe();
         let visible = histogram!(BARRIER_WAIT, "outcome" => "visible");
-        let inner = Inner { visible, received: histogram!(LINEAGE_SIZE), stores: RwLock::default() };
+        let size = |direction: &'static str| histogram!(LINEAGE_SIZE, "direction" => direction);
+        let (received, sent) = (size("received"), size("sent"));
+        let inner = Inner { visible, received, sent, stores: RwLock::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -137,6 +140,10 @@ impl EdgeObserver for Metrics {
 
     fn received(&self, bytes: usize) {
         self.inner.received.record(bytes as f64);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.inner.sent.record(bytes as f64);
     }
 }
 

@@ -15,18 +15,19 @@ pub(crate) fn read(headers: &HeaderMap) -> Baggage {
 }
 
 /// Puts the lineage into one baggage header, with the members of others that stand there or, where
-/// there is no such header, those of `received`.
+/// there is no such header, those of `received`. Says how many bytes the lineage has.
 pub(crate) fn put(
     headers: &mut HeaderMap,
     codec: &LineageCodec,
     lineage: &Lineage,
     received: Option<&Baggage>,
-) {
-    let value = match received {
-        Some(received) if !headers.contains_key(BAGGAGE) => received.write(codec, lineage).value,
-        _ => read(headers).write(codec, lineage).value,
+) -> usize {
+    let header = match received {
+        Some(received) if !headers.contains_key(BAGGAGE) => received.write(codec, lineage),
+        _ => read(headers).write(codec, lineage),
     };
-    set(headers, value);
+    set(headers, header.value);
+    header.lineage_len
 }
 
 /// The same without a lineage, for receivers that should not see one.

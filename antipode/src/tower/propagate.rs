@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::PropagateBody;
 use super::headers;
-use crate::edge::Outbound;
+use crate::edge::{EdgeObserver, Fault, Outbound, Told, Treated};
 
 /// Sends the current lineage with each call, and joins what comes back into the scope that made it.
 ///
@@ -48,14 +48,24 @@ impl PropagateLayer {
     /// such as tonic's, names no host: use [`Outbound::to_everyone`].
     #[must_use]
     pub fn new(outbound: Outbound) -> Self {
-        Self { outgoing: Arc::new(Outgoing { outbound, codec: LineageCodec::plain() }) }
+        let (codec, told) = (LineageCodec::plain(), Told::default());
+        Self { outgoing: Arc::new(Outgoing { outbound, codec, told }) }
     }
 
     /// Writes and reads lineages with this codec.
     #[must_use]
     pub fn codec(self, codec: LineageCodec) -> Self {
-        let outbound = self.outgoing.outbound.clone();
-        Self { outgoing: Arc::new(Outgoing { outbound, codec }) }
+        self.with(|outgoing| Outgoing { codec, ..outgoing })
+    }
+
+    /// Told of what is sent, and of answers whose lineage cannot be read.
+    #[must_use]
+    pub fn observer(self, observer: impl EdgeObserver) -> Self {
+        self.with(|outgoing| Outgoing { told: Told::to(observer), ..outgoing })
+    }
+
+    fn with(self, change: impl FnOnce(Outgoing) -> Outgoing) -> Self {
+        Self { outgoing: Arc::new(change(Arc::unwrap_or_clone(self.outgoing))) }
     }
 
     #[cfg(feature = "reqwest")]
@@ -166,10 +176,11 @@ where
 }
 
 /// What goes out, and how what returns is read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     outbound: Outbound,
     codec: LineageCodec,
+    told: Told,
 }
 
 impl Outgoing {
@@ -199,7 +210,8 @@ impl Joining {
     /// Puts the lineage into the call's headers.
     pub(crate) fn send(&self, headers: &mut HeaderMap, lineage: &Lineage) {
         let received = self.scope.baggage();
-        headers::put(headers, &self.outgoing.codec, lineage, received.as_deref());
+        let bytes = headers::put(headers, &self.outgoing.codec, lineage, received.as_deref());
+        self.outgoing.told.sent(bytes);
         headers::accept_trailers(headers);
     }
 
@@ -212,7 +224,10 @@ impl Joining {
             Ok(Some(lineage)) => self.scope.join(&lineage),
             Ok(None) => {}
             // The callee wrote something, and it cannot be told what.
-            Err(_) => self.scope.join(&Lineage::everything()),
+            Err(_) => {
+                self.outgoing.told.found(Fault::Unreadable, Treated::AsEverything);
+                self.scope.join(&Lineage::everything());
+            }
         }
     }
 }

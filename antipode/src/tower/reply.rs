@@ -63,7 +63,7 @@ impl Reply {
 impl News<'_> {
     /// Puts it into a response's headers or trailers.
     pub(crate) fn put(&self, headers: &mut HeaderMap) {
-        headers::put(headers, self.codec, self.lineage, None);
+        let _ = headers::put(headers, self.codec, self.lineage, None);
     }
 }
 

@@ -1,14 +1,17 @@
 //! Numbers by a recorder, as a page shows them.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use antipode::barrier::OnMissing;
-use antipode::edge::{BAGGAGE_HEADER, Inbound};
+use antipode::edge::{BAGGAGE_HEADER, Inbound, Outbound};
 use antipode::lineage::{Baggage, Epoch, LineageCodec, Position, Shard, WriteId};
 use antipode::memory::Lag;
 use antipode::metrics::*;
 use antipode::prelude::*;
-use http::{HeaderMap, HeaderValue};
+use antipode::tower::PropagateLayer;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::page::Page;
 
@@ -48,6 +51,8 @@ async fn barriers_are_counted_by_outcome_and_what_they_prevented_by_store() {
     assert!(page.sum(&format!("{BARRIER_WAIT}_sum"), &[r#""visible""#]) >= LAG.as_secs_f64());
     assert_eq!(page.sum(&format!("{STORE_WAIT}_count"), &[r#"store="posts""#]), 2.0, "two had to ask");
     assert_eq!(page.sum(PREVENTED, &[r#"store="posts""#]), 1.0);
+    let asked = page.sum(&format!("{PROBE}_sum"), &[r#"replica="eu""#]);
+    assert!(asked < LAG.as_secs_f64(), "{asked} s: a request that the server holds is no slow probe");
     assert_eq!(page.sum(FAILURES, &[r#"store="posts""#, r#"outcome="timeout""#]), 1.0);
 }
 
@@ -83,7 +88,7 @@ async fn a_forged_name_never_becomes_a_label() {
     let text = page.text();
     assert!(!text.contains("forged") && !text.contains("666"), "{text}");
     assert_eq!(text.lines().count(), series, "no series more for two hundred names");
-    assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_count"), &[]), 200.0);
+    assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_count"), &[r#""received""#]), 200.0);
 }
 
 #[tokio::test]
@@ -98,6 +103,25 @@ async fn what_is_wrong_at_the_edge_is_counted_by_kind() {
     let refused = |fault| page.sum(EDGE_FAULTS, &[fault, r#"treated="refused""#]);
     assert_eq!([r#"fault="missing""#, r#"fault="unreadable""#].map(refused), [1.0, 1.0]);
     assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_sum"), &[]), 8.0, "unreadable, but bytes");
+    assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_count"), &[]), 1.0, "none is no lineage of no bytes");
+}
+
+#[tokio::test]
+async fn what_goes_with_calls_is_measured_and_what_returns_unreadable_is_counted() {
+    let page = Page::new();
+    let (_guard, metrics) = page.metrics();
+    let callee = service_fn(async |call: Request<()>| {
+        assert!(call.headers().contains_key(BAGGAGE_HEADER));
+        let answer = Response::builder().header(BAGGAGE_HEADER, "antipode=nonsense");
+        Ok::<_, Infallible>(answer.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap())
+    });
+    let client = PropagateLayer::new(Outbound::to_everyone()).observer(metrics).layer(callee);
+    let lineage = Lineage::everything();
+    let scope = LineageScope::from(lineage.clone());
+    scope.run(client.oneshot(Request::new(()))).await.unwrap();
+    let sent = page.sum(&format!("{LINEAGE_SIZE}_sum"), &[r#"direction="sent""#]);
+    assert_eq!(sent, PLAIN.encode(&lineage).len() as f64);
+    assert_eq!(page.sum(EDGE_FAULTS, &[r#"fault="unreadable""#, r#"treated="as_everything""#]), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,6 +133,50 @@ async fn an_operation_outside_of_a_lineage_is_counted() {
     let _registry = Registry::builder().store(posts.clone()).observer(metrics).build().await.unwrap();
     posts.shim().put("post", "hello").await.unwrap();
     assert_eq!(page.sum(MISSED, &[r#"store="posts""#]), 1.0);
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use antipode::opentelemetry::WriteLinks;
+    use antipode::postgres::PostgresStore;
+    use antipode::postgres::sqlx::{self, PgPool};
+    use antipode_docker::{PostgresOptions, PostgresTopology};
+
+    use super::*;
+    use crate::spans::Traced;
+
+    #[tokio::test]
+    async fn a_capture_of_postgres_is_counted_and_linked_to_by_who_waits_for_it() {
+        let page = Page::new();
+        let (_guard, metrics) = page.metrics();
+        let traced = Traced::begin();
+        let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await.unwrap();
+        let primary = PgPool::connect(&topology.primary().url()).await.unwrap();
+        let standby = PgPool::connect(&topology.standby(0).url()).await.unwrap();
+        let store = PostgresStore::builder("posts").primary(primary).replica("eu", standby).build().unwrap();
+        let builder = Registry::builder().store(store.clone()).observer((metrics, WriteLinks::default()));
+        let registry = builder.build().await.unwrap();
+        sqlx::query("CREATE TABLE posts (id int)").execute(store.inner()).await.unwrap();
+
+        topology.link(0).hang();
+        let scope = LineageScope::new();
+        let shim = store.shim().within(scope.clone());
+        sqlx::query("INSERT INTO posts VALUES (7)").execute(&shim).await.unwrap();
+        let lineage = scope.settled().await;
+        assert_eq!(page.sum(&format!("{CAPTURE}_count"), &[r#"store="posts""#]), 1.0);
+        assert_eq!(page.sum(UNPLACED, &[r#"store="posts""#]), 0.0);
+        let heal = async {
+            tokio::time::sleep(LAG).await;
+            topology.link(0).cut();
+            topology.link(0).heal();
+        };
+        let barrier = registry.barrier_on(&lineage).deadline(Duration::from_secs(30));
+        let (report, ()) = tokio::join!(barrier, heal);
+        assert!(report.unwrap().prevented());
+        let [capture] = &traced.spans("capture")[..] else { panic!("one capture") };
+        let [wait] = &traced.spans("store_wait")[..] else { panic!("one wait") };
+        assert_eq!(wait.links.links[0].span_context, capture.span_context);
+    }
 }
 
 #[cfg(feature = "redis")]

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const LAG: Duration = Duration::from_millis(150);
 
-struct Traced {
+pub(crate) struct Traced {
     exporter: InMemorySpanExporter,
     _provider: SdkTracerProvider,
     _guard: DefaultGuard,
@@ -21,7 +21,7 @@ struct Traced {
 
 impl Traced {
     /// What this thread traces.
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("observing"));
@@ -30,7 +30,7 @@ impl Traced {
         Self { exporter, _provider: provider, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
-    fn spans(&self, name: &str) -> Vec<SpanData> {
+    pub(crate) fn spans(&self, name: &str) -> Vec<SpanData> {
         let spans = self.exporter.get_finished_spans().unwrap();
         spans.into_iter().filter(|span| span.name == name).collect()
     }

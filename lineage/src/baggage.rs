@@ -113,9 +113,10 @@ impl Baggage {
         if self.ours.is_empty() {
             return if self.cut { Err(WireError::BaggageTooLong) } else { Ok(None) };
         }
-        let mut joined = Lineage::new();
-        for value in &self.ours {
-            joined.join(&codec.decode(value)?);
+        let mut lineages = self.ours.iter().map(|value| codec.decode(value));
+        let Some(mut joined) = lineages.next().transpose()? else { return Ok(None) };
+        for lineage in lineages {
+            joined.join(&lineage?);
         }
         Ok(Some(joined))
     }

@@ -293,9 +293,8 @@ impl LineageScope {
 
 impl From<Lineage> for LineageScope {
     fn from(lineage: Lineage) -> Self {
-        let scope = Self::new();
-        scope.join(&lineage);
-        scope
+        let state = State { lineage, captures: Vec::new(), routes: Vec::new(), baggage: None, running: None };
+        Self { state: Arc::new(Mutex::new(state)), teller: Teller::default() }
     }
 }
 

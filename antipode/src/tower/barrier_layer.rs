@@ -39,11 +39,12 @@ use super::failed_barrier::{FailedBarrier, OnFailedBarrier, Unavailable};
 /// use axum::{Router, routing::get};
 ///
 /// # fn example(registry: Registry) -> Router {
-/// // The layer added last is the outermost.
+/// let lineage = LineageLayer::new(Inbound::accept(LineageCodec::plain()));
+/// let barrier = BarrierLayer::new(registry).deadline(Duration::from_millis(300));
+/// // Together, the outer one first: axum boxes the service once for each `layer`.
 /// Router::new()
 ///     .route("/posts/{id}", get(|| async { "a post that is there" }))
-///     .layer(BarrierLayer::new(registry).deadline(Duration::from_millis(300)))
-///     .layer(LineageLayer::new(Inbound::accept(LineageCodec::plain())))
+///     .layer((lineage, barrier))
 /// # }
 /// ```
 #[derive(Debug, Clone)]

@@ -31,5 +31,6 @@ pub(super) fn reading<C: ConnectionLike + Clone + Send + Sync + 'static>(connect
 
 /// The same service behind a barrier, in a lineage.
 pub(super) fn guarded(app: Router, registry: Registry) -> Router {
-    app.layer(BarrierLayer::new(registry)).layer(LineageLayer::new(Inbound::accept(LineageCodec::plain())))
+    // As one layer: axum boxes the service for each.
+    app.layer((LineageLayer::new(Inbound::accept(LineageCodec::plain())), BarrierLayer::new(registry)))
 }

@@ -22,6 +22,7 @@ mod error;
 mod frontier;
 mod known;
 mod ledger;
+mod ledger_reads;
 mod line;
 mod observer;
 mod pacing;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use antipode_lineage::{Lineage, ReplicaName, StoreName};
 
 use crate::barrier::{Barrier, Subject};
+use crate::ledger_reads::LedgerReads;
 use crate::observer::Observer;
 use crate::report::Route;
 use crate::watcher::{WatchSettings, Watcher};
@@ -51,7 +52,7 @@ pub(crate) struct RegisteredStore {
     pub(crate) name: StoreName,
     pub(crate) primary: Option<Arc<Watcher>>,
     pub(crate) replicas: Vec<Arc<Watcher>>,
-    ledger: Option<Arc<dyn Ledger>>,
+    ledger: Option<(Arc<dyn Ledger>, LedgerReads)>,
 }
 
 /// Why a registry could not be built.
@@ -141,7 +142,11 @@ impl Registered {
     }
 
     pub(crate) fn ledger(&self, store: StoreName) -> Option<&Arc<dyn Ledger>> {
-        self.find(store)?.1.ledger.as_ref()
+        self.find(store)?.1.ledger.as_ref().map(|(ledger, _)| ledger)
+    }
+
+    pub(crate) fn ledger_reads(&self, store: StoreName) -> Option<&LedgerReads> {
+        self.find(store)?.1.ledger.as_ref().map(|(_, reads)| reads)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = StoreName> + '_ {
@@ -278,6 +283,10 @@ impl RegistryBuilder {
         if replicas.is_empty() {
             replicas.extend(primary.clone());
         }
-        RegisteredStore { name, primary, replicas, ledger: store.ledger() }
+        let ledger = store.ledger().map(|ledger| {
+            let reads = LedgerReads::new(Arc::clone(&ledger), self.settings.probe_limit);
+            (ledger, reads)
+        });
+        RegisteredStore { name, primary, replicas, ledger }
     }
 }

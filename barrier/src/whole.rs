@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use antipode_lineage::{Branch, Lineage, RunningBranch, StoreName};
 use futures_util::future::join_all;
-use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use crate::error::{BranchDependency, BranchStanding, Kind};
 use crate::pacing::Pacing;
 use crate::registry::Registered;
-use crate::{BranchState, Ledger, OnTimeout, ProbeError};
+use crate::{BranchState, OnTimeout, ProbeError};
 
 /// The most branches that one barrier follows, nested ones included.
 const MAX_FOLLOWED: usize = 1_024;
@@ -256,31 +256,16 @@ impl Unended {
     }
 }
 
-/// One question to each ledger, whatever the number of branches.
+/// One question to each ledger, whatever the number of branches, shared with other barriers.
 async fn ask(registered: &Registered, branches: BTreeSet<Branch>) -> Answers {
     let branches: Vec<Branch> = branches.into_iter().collect();
     let questions = branches.chunk_by(|a, b| a.ledger == b.ledger).filter_map(|of_ledger| {
         // What an open branch waits for may be in a ledger that is not registered here.
-        let ledger = registered.ledger(of_ledger.first()?.ledger)?;
-        Some(question(ledger.as_ref(), of_ledger.to_vec(), registered.question_limit))
+        let reads = registered.ledger_reads(of_ledger.first()?.ledger)?;
+        Some(async move {
+            let ids: Vec<_> = of_ledger.iter().map(|branch| branch.id).collect();
+            (of_ledger.to_vec(), reads.read(&ids).await)
+        })
     });
     join_all(questions).await
-}
-
-async fn question(
-    ledger: &dyn Ledger,
-    branches: Vec<Branch>,
-    limit: Duration,
-) -> (Vec<Branch>, Result<Vec<BranchState>, ProbeError>) {
-    let ids: Vec<_> = branches.iter().map(|branch| branch.id).collect();
-    let answer = match timeout(limit, ledger.read(&ids)).await {
-        Ok(Ok(states)) if states.len() != ids.len() => Err(ProbeError::new(format!(
-            "the ledger answered for {} of {} branches",
-            states.len(),
-            ids.len()
-        ))),
-        Ok(answer) => answer,
-        Err(_) => Err(ProbeError::new(format!("no answer within {limit:?}"))),
-    };
-    (branches, answer)
 }

@@ -25,6 +25,7 @@ DECLARE
     lineage jsonb;
     field text;
     place text;
+    branched boolean := false;
 BEGIN
     FOREACH lineage IN ARRAY lineages LOOP
         CONTINUE WHEN lineage IS NULL;
@@ -43,9 +44,17 @@ BEGIN
                     AND (place !~ positions OR place > (joined ->> field) COLLATE "C")
             THEN
                 joined := joined || jsonb_build_object(field, place);
+                branched := branched OR field LIKE '!branch/%';
             END IF;
         END LOOP;
     END LOOP;
+    -- Open branches that come together in a row do not grow without end: more than a lineage can hold are
+    -- forgotten.
+    IF branched AND (SELECT count(*) > 64 FROM jsonb_object_keys(joined) AS name WHERE name LIKE '!branch/%') THEN
+        SELECT jsonb_object_agg(name, held) INTO joined
+            FROM jsonb_each(joined) AS each (name, held) WHERE name NOT LIKE '!branch/%';
+        joined := coalesce(joined, '{}') || '{"!branches": "0000000000000001"}';
+    END IF;
     RETURN nullif(joined, '{}');
 END
 $$;

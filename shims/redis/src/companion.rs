@@ -15,6 +15,9 @@ const GRACE: u32 = 10_000;
 /// `r` only read; in upper case, the value flowed into the reply or into the other keys, so its
 /// lineage goes there. The reply is the lineage that flowed, as fields and values.
 ///
+/// Neither the branches nor the entries that come together beside a value grow without end: more than a
+/// lineage can hold are forgotten.
+///
 /// A server that takes no writes ran nothing that changed a key.
 const SCRIPT: &str = "\
 local f,m,o={},ARGV[1],{} \
@@ -28,12 +31,15 @@ if r.err:find('^READONLY') then return end error(r) end return r end \
 for i=1,#m do local c=m:sub(i,i):lower() if c~='r' then \
 local k,n=KEYS[2*i-1],KEYS[2*i] local t=redis.call('PEXPIRETIME',k) \
 if t==-2 then if ARGV[2]=='0' then w('DEL',n) else w('PEXPIRE',n,ARGV[2]) end else \
-local g,a,z={},{},0 \
+local g,a,z,x={},{},0,0 local y='0000000000000001' \
+local function b(q) return q:sub(1,8)=='!branch/' and 1 or 0 end \
 if c=='s' then w('DEL',n) else local h=redis.call('HGETALL',n) \
-for j=1,#h,2 do g[h[j]]=h[j+1] z=z+1 end end \
-for q,v in pairs(f) do local h=g[q] if not h then z=z+1 end \
+for j=1,#h,2 do g[h[j]]=h[j+1] z=z+1 x=x+b(h[j]) end end \
+for q,v in pairs(f) do local h=g[q] if not h then z=z+1 x=x+b(q) end \
 if not h or h<v then a[#a+1]=q a[#a+1]=v g[q]=v end end \
-if #a>0 then if z>512 then w('DEL',n) local y='0000000000000001' \
+if #a>0 then if x>64 then w('DEL',n) z=z-x+1 a={'!branches',y} \
+for q,v in pairs(g) do if b(q)==0 then a[#a+1]=q a[#a+1]=v end end end \
+if z>512 then w('DEL',n) \
 a={'!everything',y} if g['!weak'] then a[3]='!weak' a[4]=y end end \
 w('HSET',n,unpack(a)) end \
 if t<0 then w('PERSIST',n) else w('PEXPIREAT',n,t) end end end end \

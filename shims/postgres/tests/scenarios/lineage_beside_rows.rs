@@ -1,6 +1,6 @@
 //! Rows keep the lineage of all who wrote them, whoever writes next.
 
-use antipode_lineage::{Epoch, Lineage, LineageScope, Position, Shard, WriteId};
+use antipode_lineage::{Epoch, Lineage, LineageScope, MAX_BRANCHES, Position, Shard, WriteId};
 use antipode_postgres::sqlx::{self, AssertSqlSafe, Row};
 use antipode_postgres::{PostgresShim, StoredLineage};
 
@@ -66,6 +66,28 @@ async fn a_row_read_in_the_transaction_is_a_dependency_of_what_it_writes_next() 
     sqlx::query("INSERT INTO copied (body) VALUES ('copy')").execute(&mut transaction).await?;
     transaction.commit().await?;
     assert!(stored(store.inner(), "copied", "copy").await?.covers_write(&cache));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn branches_beside_a_row_are_forgotten_before_its_writes() -> Test {
+    let topology = shared().await?;
+    let (store, registry) = posts(&topology).await?;
+    table(&store, &registry, "busy").await?;
+    let cache = elsewhere("cache", 5);
+    run(&store.shim(), &depending_on([cache]), "INSERT INTO busy (body) VALUES ('a')").await?;
+    for id in 0..=MAX_BRANCHES {
+        let held = stored(store.inner(), "busy", "a").await?;
+        assert_eq!((held.branches().len(), held.has_forgotten_branches()), (id, false));
+        let scope = LineageScope::new();
+        scope.add_branch(format!("posts/refund/{id:032x}").parse()?);
+        run(&store.shim(), &scope, "UPDATE busy SET body = body").await?;
+    }
+    let sql = "SELECT count(*) FROM busy, jsonb_object_keys(antipode_lineage)";
+    let fields: i64 = value(store.inner(), sql).await?;
+    let held = stored(store.inner(), "busy", "a").await?;
+    assert!(held.has_forgotten_branches() && held.covers_write(&cache) && !held.has_overflowed());
+    assert!(fields < 5, "{fields} fields");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antipode_docker::RedisOptions;
-use antipode_lineage::{Lineage, LineageScope, WriteId};
+use antipode_lineage::{Lineage, LineageScope, MAX_BRANCHES, WriteId};
 use antipode_redis::RedisShim;
 use antipode_redis::redis::aio::{ConnectionManager, MultiplexedConnection};
 use antipode_redis::redis::{AsyncCommands, Cmd, FromRedisValue, Script, Value, cmd, pipe};
@@ -413,6 +413,31 @@ async fn a_companion_does_not_grow_without_end() {
     let () = stage.run(10, "SREM few 1").await;
     let stored: usize = raw.hlen("antipode:{few}").await.unwrap();
     assert_eq!(stored, 3, "what comes later is joined");
+}
+
+#[tokio::test]
+async fn branches_beside_a_value_are_forgotten_before_its_writes() {
+    let (stage, mut raw) = alone().await;
+    let append = async |id: usize| {
+        let scope = depending(foreign(7));
+        scope.add_branch(format!("orders/refund/{id:032x}").parse().unwrap());
+        let mut posts = stage.store.connection().await.unwrap().within(scope);
+        let () = posts.append("busy", "x").await.unwrap();
+    };
+    for id in 0..MAX_BRANCHES {
+        append(id).await;
+    }
+    let read = async || {
+        let scope = LineageScope::new();
+        let () = stage.store.connection().await.unwrap().within(scope.clone()).get("busy").await.unwrap();
+        assert_eq!(order(&scope.lineage()), 7);
+        scope.lineage()
+    };
+    assert_eq!(read().await.branches().len(), MAX_BRANCHES);
+    append(MAX_BRANCHES).await;
+    assert!(read().await.has_forgotten_branches());
+    let held: usize = cmd("HLEN").arg("antipode:{busy}").query_async(&mut raw).await.unwrap();
+    assert!(held < 5, "{held} fields");
 }
 
 #[tokio::test]

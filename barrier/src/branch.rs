@@ -112,6 +112,27 @@ impl Registry {
     ///
     /// Work that the request itself waits for needs none of this: run it in a
     /// [`fork`](LineageScope::fork) and [`join_scope`](LineageScope::join_scope) it.
+    ///
+    /// ```
+    /// # use antipode_barrier::Registry;
+    /// # use antipode_lineage::{Branch, Lineage, LineageScope, StoreName};
+    /// # async fn send(_: String) {}
+    /// # async fn example(registry: Registry, orders: StoreName, message: (String, Lineage))
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// // The request, in its scope: cancels an order and lets another service refund it.
+    /// let refund = registry.branch(orders, "refund").await?;
+    /// send(refund.to_string()).await;
+    ///
+    /// // The other service, for a message with its lineage:
+    /// let (refund, lineage) = message;
+    /// let refund = LineageScope::from(lineage).run(registry.begin(refund.parse()?)).await?;
+    /// refund.run(async { /* the writes */ }).await;
+    /// refund.complete().await?;
+    ///
+    /// // Whoever reads after the request's reply, in its scope: the refund has been made.
+    /// registry.barrier().whole().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn branch<'a>(&'a self, ledger: StoreName, name: &'a str) -> NewBranch<'a> {
         NewBranch { registered: self.registered(), ledger, name, lease: DEFAULT_LEASE, scope: None }
     }

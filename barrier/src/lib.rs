@@ -31,6 +31,7 @@ mod registry;
 mod report;
 mod store;
 mod store_wait;
+mod waiting;
 mod watch;
 mod watcher;
 mod whole;

@@ -1,8 +1,9 @@
 //! Trust at the edge: what lineage is taken from a request, and to whom it is sent.
 //!
 //! Lineage from outside is a claim. The worst that a false one does is to delay: a barrier on it asks each
-//! primary once, never waits past its deadline, and knows only the stores of its registry. Still, who may
-//! make such claims is yours to say:
+//! primary once, while its replicas are probed as for any write on its way, at most one probe at a time for
+//! all who wait there; it never waits past its deadline, and knows only the stores of its registry. Still,
+//! who may make such claims is yours to say:
 //!
 //! - [`Inbound`] takes, requires or discards the lineage of a request, within caps that are checked before
 //!   anything is parsed. With a signed [`LineageCodec`](crate::lineage::LineageCodec) it takes only what a

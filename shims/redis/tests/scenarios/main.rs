@@ -7,6 +7,7 @@ mod a_connection_goes_silent;
 mod a_slot_moves;
 #[cfg(feature = "cluster")]
 mod clustered;
+mod companion;
 mod nothing_changes_for_the_user;
 #[cfg(feature = "cluster")]
 mod one_shard_fails_over;
@@ -18,3 +19,4 @@ mod the_primary_dies;
 mod the_replica_starts_over;
 mod the_reply_never_came;
 mod the_store_is_misconfigured;
+mod values_are_read_with_their_lineage;

@@ -63,7 +63,7 @@ async fn a_record_that_the_driver_refuses_is_no_write() {
 #[tokio::test]
 async fn a_producer_that_never_saw_the_log_places_nothing() {
     let stage = Stage::start().await;
-    let producer = stage.producer();
+    let producer = builder(&stage.topology).build().unwrap().producer(&stage.config()).unwrap();
     let scope = LineageScope::new();
     // Unlike `send`, this cannot look at the log first.
     let delivering = scope.run(async { producer.send_result(record("first")) }).await;

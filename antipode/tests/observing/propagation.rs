@@ -180,6 +180,10 @@ async fn what_the_task_came_to_depend_on_goes_along_also_from_a_fork() {
         fork.run(async { propagator.inject_context(&context, &mut call) }).await;
         assert_eq!(arrived(&call), Some(lineage(4)));
 
+        let mut elsewhere = Lines::default();
+        LineageScope::new().run(async { propagator.inject_context(&context, &mut elsewhere) }).await;
+        assert_eq!(arrived(&elsewhere), Some(lineage(1)), "of the context, in another scope");
+
         let mut alone = Lines::default();
         LineageScope::from(lineage(2)).run(async { propagator.inject(&mut alone) }).await;
         assert_eq!(arrived(&alone), Some(lineage(2)), "of the current scope, without a context");

@@ -293,7 +293,10 @@ fn a_lag_is_told_from_the_first_who_waits_and_its_end_by_the_last_look() {
     let mut sim = Simulation::new();
     let began = sim.now;
     sim.join("done", &[write(0, OLD, 5)]);
+    sim.now += MS;
     assert_eq!(sim.watch.behind(sim.now), Duration::ZERO, "nothing is known to be missing yet");
+    sim.answer(at(OLD, 5));
+    sim.join("done, too", &[write(0, OLD, 4)]);
     assert_eq!(sim.answer(at(OLD, 5)).detected, None, "it was never missing");
     sim.join("late", &[write(0, OLD, 10)]);
     sim.answer(at(OLD, 5));

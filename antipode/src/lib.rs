@@ -34,6 +34,10 @@
     doc = "- [`opentelemetry`]: lineage beside its baggage, links between spans."
 )]
 #![cfg_attr(feature = "reqwest", doc = "- [`reqwest`]: the client's side of the layers for reqwest.")]
+#![cfg_attr(
+    feature = "worker",
+    doc = "- [`worker`]: runs a handler for each message of a queue, in the message's lineage."
+)]
 #![cfg_attr(feature = "tonic", doc = "- [`tonic`]: a barrier's failure as a status.")]
 //!
 //! The stores' shims are re-exported; each is a crate of its own, and a store's driver is compiled only
@@ -53,6 +57,8 @@ pub mod reqwest;
 pub mod tonic;
 #[cfg(feature = "tower")]
 pub mod tower;
+#[cfg(feature = "worker")]
+pub mod worker;
 
 pub use antipode_barrier as barrier;
 pub use antipode_lineage as lineage;

@@ -1,6 +1,8 @@
 //! What the layers do around real services: a module an incident.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by it")]
 
+#[cfg(all(feature = "kafka", feature = "worker"))]
+mod a_worker_is_told_to_stop;
 mod barrier_before_the_handler;
 mod calls_that_end_early;
 mod grpc;

@@ -7,6 +7,10 @@
     feature = "kafka",
     doc = "- A [`Gate`](crate::kafka::Gate) is a source: records of a key one after the other, offsets committed only past what is handled."
 )]
+#![cfg_attr(
+    feature = "redis",
+    doc = "- A [`RedisStream`] is one: entries that a group gives to one consumer, acknowledged once handled."
+)]
 //! - [`Source`] and [`Message`] are what another queue implements.
 #![cfg_attr(
     feature = "kafka",
@@ -33,10 +37,14 @@ println!("{} handled, {} cut off", tally.handled, tally.cut_off);
 
 #[cfg(feature = "kafka")]
 mod gate;
+#[cfg(feature = "redis")]
+mod redis_stream;
 mod run;
 mod source;
 
 #[cfg(feature = "kafka")]
 pub use gate::Record;
+#[cfg(feature = "redis")]
+pub use redis_stream::{Entry, RedisStream};
 pub use run::{Tally, Worker, WorkerError};
 pub use source::{Message, Source};

@@ -32,6 +32,9 @@ pub struct Tally {
     pub handled: u64,
     /// Handlers that failed. Their messages are handed over again.
     pub failed: u64,
+    /// Messages whose dependencies were not visible in time. They are handed over again. Not those that a
+    /// source kept back itself, as Kafka's gate does.
+    pub late: u64,
     /// Messages that had no lineage, and so did not wait. If all writers propagate theirs, a hop in
     /// between lost it.
     pub without_lineage: u64,
@@ -149,16 +152,25 @@ impl Worker {
         H: AsyncFn(&M) -> Result<(), E>,
         E: Display,
     {
-        match message.scope().run(handler(&message)).await {
+        let outcome = match message.visible().await {
+            Ok(()) => message.scope().run(handler(&message)).await.map_err(|error| {
+                tracing::warn!(%error, "a handler failed: its message comes again");
+                Outcome::Failed
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "a message is late: it comes again");
+                Err(Outcome::Late)
+            }
+        };
+        match outcome {
             Ok(()) => {
                 message.done().await;
                 Outcome::Handled
             }
-            Err(error) => {
-                tracing::warn!(%error, "a handler failed: its message comes again");
+            Err(outcome) => {
                 // In hand meanwhile. The sender goes when the worker is told to stop.
                 let _ = timeout(self.pause, stopped.changed()).await;
-                Outcome::Failed
+                outcome
             }
         }
     }
@@ -173,6 +185,7 @@ impl Default for Worker {
 enum Outcome {
     Handled,
     Failed,
+    Late,
 }
 
 impl Tally {
@@ -180,6 +193,7 @@ impl Tally {
         match outcome {
             Outcome::Handled => self.handled += 1,
             Outcome::Failed => self.failed += 1,
+            Outcome::Late => self.late += 1,
         }
     }
 }

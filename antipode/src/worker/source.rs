@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 
+use antipode_barrier::BarrierError;
 use antipode_lineage::LineageScope;
 
 /// A queue, at least once: what is not [done](Message::done) is handed over again.
@@ -12,8 +13,7 @@ pub trait Source: Send + Sync {
     /// Why it cannot.
     type Error: Error + Send + Sync + 'static;
 
-    /// The next message to handle, when what it depends on is visible here. Dropped before its end, it
-    /// loses no message.
+    /// The next message. Dropped before its end, it loses none.
     fn recv(&self) -> impl Future<Output = Result<Self::Message, Self::Error>> + Send;
 
     /// Says what was handled, and leaves. Has a deadline of its own.
@@ -28,6 +28,14 @@ pub trait Message: Send {
 
     /// Whether its writer gave it a lineage, if an empty one. Without, nothing was waited for.
     fn has_lineage(&self) -> bool;
+
+    /// When what it depends on can be read here. At once, for a source that hands over nothing else.
+    ///
+    /// # Errors
+    /// Those of the barrier. The message is not handled then, and handed over again.
+    fn visible(&self) -> impl Future<Output = Result<(), BarrierError>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// It is handled.
     fn done(self) -> impl Future<Output = ()> + Send;

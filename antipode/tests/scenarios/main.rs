@@ -3,6 +3,8 @@
 
 #[cfg(all(feature = "kafka", feature = "worker"))]
 mod a_worker_is_told_to_stop;
+#[cfg(all(feature = "redis", feature = "worker"))]
+mod a_worker_reads_a_stream;
 mod barrier_before_the_handler;
 mod calls_that_end_early;
 mod grpc;

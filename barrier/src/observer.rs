@@ -58,8 +58,8 @@ pub struct Probed<'a> {
     pub took: Duration,
     /// What it answered, or why it did not.
     pub result: Result<&'a Frontiers, &'a ProbeError>,
-    /// For how long the replica has been seen to lag: since the first of those came who wait for it now
-    /// and whose writes it was found to lack. It lags by at least that. Zero if nobody does.
+    /// For how long the replica has been seen to lag: since the first of those came who waited for it until
+    /// this answer, and whose writes it was found to lack before. It lagged by at least that. Zero if nobody did.
     pub behind: Duration,
     /// If the answer ended such a wait: the time since the last probe began that found the writes missing.
     /// They became visible in between, so it was noticed no later than this after. `None` also where the

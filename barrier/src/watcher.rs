@@ -339,6 +339,8 @@ impl Inner {
         let now = Instant::now();
         let (changes, behind) = {
             let mut state = self.lock();
+            // Before the answer ends it: a request that the server held is answered only then.
+            let behind = state.watch.behind(now);
             let changes = match &answer {
                 Ok(frontiers) => state.watch.answered(now, number, begun, frontiers),
                 Err(error) => state.watch.failed(number, error.clone()),
@@ -346,7 +348,7 @@ impl Inner {
             let publish =
                 |known: &Known| Published { known: known.clone(), followed: AtomicBool::new(false) };
             self.known.store(state.watch.known().map(publish).map(Arc::new));
-            (changes, state.watch.behind(now))
+            (changes, behind)
         };
         let Changes { waiters, askers, detected } = changes;
         for (slot, status) in waiters {

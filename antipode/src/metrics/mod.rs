@@ -47,7 +47,7 @@
 //! # Limits
 //!
 //! - The lag is what somebody waited for: it says "at least", it knows nothing of a replica at which nobody waits, and
-//!   when the last one gives up it stays as it was until the next probe. For dashboards of the replication itself, use the store's exporter.
+//!   it stays as it was last seen until the next probe. For dashboards of the replication itself, use the store's exporter.
 //! - Captures and operations without a lineage are told of the stores that are registered in the process that writes.
 
 mod names;

@@ -1,5 +1,6 @@
 //! Spans by the layer of `tracing-opentelemetry`, as an exporter gets them.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use antipode::memory::Lag;
@@ -7,8 +8,8 @@ use antipode::opentelemetry::WriteLinks;
 use antipode::prelude::*;
 use opentelemetry::trace::{SpanId, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
-use tracing::Instrument;
 use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Instrument};
 use tracing_subscriber::layer::SubscriberExt;
 
 const LAG: Duration = Duration::from_millis(150);
@@ -22,6 +23,10 @@ pub(crate) struct Traced {
 impl Traced {
     /// What this thread traces.
     pub(crate) fn begin() -> Self {
+        // With a single dispatcher, the thread that meets a span first decides for all whether it is of
+        // interest; and other tests have none.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("observing"));

@@ -46,6 +46,10 @@ const COMMIT_CHECK: u32 = 256;
 /// How often the seat is tried until a call is waited for.
 const SEAT_TRIES: u32 = 100;
 
+/// How long the driver may go without being asked for a record, while kept ones are handed over: it takes
+/// a consumer that does not ask for a dead one, after `max.poll.interval.ms`.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
 /// How many records are parked until others get their turn.
 const PARKED_AT_ONCE: u32 = 64;
 
@@ -125,6 +129,8 @@ struct Seat {
     /// Of the first records of their keys, in no order.
     waits: FuturesUnordered<BoxFuture<'static, Ended>>,
     commits: Interval,
+    /// When the driver was last asked for a record.
+    polled: Instant,
     committed: Instant,
     passed: u32,
 }
@@ -132,7 +138,6 @@ struct Seat {
 type Stream<'a> = MessageStream<'a, Rebalances>;
 
 enum Event<'a> {
-    Ended(Ended),
     Message(Result<BorrowedMessage<'a>, KafkaError>),
     Changed,
 }
@@ -151,7 +156,8 @@ impl Gate {
     ) -> Self {
         let mut commits = interval(rules.commit_every.max(Duration::from_millis(1)));
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let seat = Seat { waits: FuturesUnordered::new(), commits, committed: Instant::now(), passed: 0 };
+        let (polled, committed) = (Instant::now(), Instant::now());
+        let seat = Seat { waits: FuturesUnordered::new(), commits, polled, committed, passed: 0 };
         Self {
             consumer: Arc::new(consumer),
             caller: Waker::from(Arc::clone(&shared)),
@@ -223,12 +229,19 @@ impl Gate {
         // As it waits or as it goes, whoever holds it sees to it that somebody is called.
         let Some(mut seat) = self.seat() else { return Poll::Pending };
         for _ in 0..PARKED_AT_ONCE {
-            if let Some(delivery) = self.advance(&mut seat) {
+            // What was kept comes first, but not at the cost of those who wait, nor of the place in the
+            // group.
+            if let Some(ended) = self.ended_wait(&mut seat) {
+                self.ended(&mut seat, ended)?;
+                continue;
+            }
+            if seat.polled.elapsed() < POLL_EVERY
+                && let Some(delivery) = self.advance(&mut seat)
+            {
                 return Poll::Ready(Ok(delivery));
             }
             let delivery = match ready!(self.event(&mut seat, stream)) {
                 Event::Message(message) => self.arrived(&mut seat, message.map_err(self.failed())?),
-                Event::Ended(ended) => self.ended(&mut seat, ended).map(|()| None)?,
                 Event::Changed => None,
             };
             if let Some(delivery) = delivery {
@@ -279,13 +292,19 @@ impl Gate {
         None
     }
 
+    fn ended_wait(&self, seat: &mut Seat) -> Option<Ended> {
+        if seat.waits.is_empty() {
+            return None;
+        }
+        match seat.waits.poll_next_unpin(&mut Context::from_waker(&self.caller)) {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => None,
+        }
+    }
+
     fn event<'a>(&'a self, seat: &mut Seat, stream: &mut Stream<'a>) -> Poll<Event<'a>> {
         let mut cx = Context::from_waker(&self.caller);
-        if !seat.waits.is_empty()
-            && let Poll::Ready(Some(ended)) = seat.waits.poll_next_unpin(&mut cx)
-        {
-            return Poll::Ready(Event::Ended(ended));
-        }
+        seat.polled = Instant::now();
         if let Poll::Ready(Some(message)) = stream.poll_next_unpin(&mut cx) {
             return Poll::Ready(Event::Message(message));
         }

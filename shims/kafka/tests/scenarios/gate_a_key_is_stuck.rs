@@ -1,6 +1,7 @@
 //! A post is not replicated yet: what belongs to its notice waits, nothing else does.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use antipode_kafka::Keyless;
 use futures_util::future::join_all;
@@ -8,6 +9,7 @@ use futures_util::future::join_all;
 use crate::doorway::{self, Doorway, handle, next, silence, until_committed, until_parked, value};
 
 const HANDLERS: usize = 8;
+const BACKLOG: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_keys_pass_a_stuck_one_and_its_own_stay_in_order() {
@@ -57,6 +59,53 @@ async fn every_handler_that_waits_gets_one_of_the_records_that_come_free_togethe
     let (handed, ()) = tokio::join!(join_all((0..HANDLERS).map(|_| next(&gate))), heal);
     let values: BTreeSet<String> = handed.iter().map(|delivery| value(delivery)).collect();
     assert_eq!(values.len(), HANDLERS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_does_not_keep_a_record_that_has_come_free() {
+    let doorway = Doorway::open(1).await;
+    doorway.posts.cut("eu").unwrap();
+    doorway.post(0, "alice", "a").await;
+    for at in 0..BACKLOG {
+        doorway.notice(0, "bob", &format!("b{at}")).await;
+    }
+    let gate = doorway.gate().build().unwrap();
+    let first = next(&gate).await;
+    until_parked(&gate, BACKLOG).await;
+    doorway.posts.heal("eu").unwrap();
+    first.done();
+    let mut order = Vec::new();
+    while order.len() < BACKLOG {
+        let delivery = next(&gate).await;
+        order.push(value(&delivery));
+        // Replication takes a moment.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        delivery.done();
+    }
+    let at = order.iter().position(|value| value == "a").expect("it came");
+    assert!(at < BACKLOG - 1, "{order:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_backlog_does_not_cost_the_place_in_the_group() {
+    let doorway = Doorway::open(1).await;
+    for at in 0..BACKLOG {
+        doorway.notice(0, "bob", &format!("b{at}")).await;
+    }
+    let mut config = doorway.config();
+    config.set("max.poll.interval.ms", "6000");
+    let gate = doorway.gate().config(&config).build().unwrap();
+    let first = next(&gate).await;
+    until_parked(&gate, BACKLOG - 1).await;
+    first.done();
+    for at in 1..BACKLOG {
+        let delivery = next(&gate).await;
+        assert_eq!((value(&delivery), delivery.attempts()), (format!("b{at}"), 0));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        delivery.done();
+    }
+    gate.close().await.unwrap();
+    assert_eq!(doorway.committed(0).await, Some(BACKLOG as i64));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,8 @@
 #![cfg_attr(feature = "tonic", doc = "- [`tonic`]: a barrier's failure as a status.")]
 //!
 //! The stores' shims are re-exported; each is a crate of its own, and a store's driver is compiled only
-//! with the store's feature. The README has the example, DESIGN.md the reasons.
+//! with the store's feature. The [guide] walks from a plain service to a protected one; the README has the
+//! example, DESIGN.md the reasons.
 
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -82,8 +83,8 @@ pub mod guide {}
 pub mod prelude {
     //! What a service needs: `use antipode::prelude::*`.
 
-    pub use antipode_barrier::{BarrierError, OnTimeout, Registry, Report};
-    pub use antipode_lineage::{InCurrentLineage, Lineage, LineageScope, StoreName};
+    pub use antipode_barrier::{BarrierError, BranchError, OnTimeout, OpenBranch, Registry, Report};
+    pub use antipode_lineage::{Branch, InCurrentLineage, Lineage, LineageScope, StoreName};
 
     #[cfg(feature = "kafka")]
     pub use antipode_kafka::KafkaStore;

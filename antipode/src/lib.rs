@@ -100,6 +100,6 @@ pub mod prelude {
     pub use antipode_redis::RedisStore;
 }
 
-#[cfg(all(doctest, feature = "full"))]
+#[cfg(all(doctest, feature = "full", feature = "reqwest"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

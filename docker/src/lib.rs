@@ -64,6 +64,7 @@ mod mongodb;
 mod native;
 mod node;
 mod plan;
+mod ports;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod process;

@@ -4,7 +4,7 @@ use std::{
     fs,
     future::ready,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,6 +14,7 @@ use crate::{
     TopologyError,
     native::{Home, tail},
     plan::{Job, Plan, Port},
+    ports,
     process::{Process, Reach, Runner, Tell},
     wait,
 };
@@ -37,7 +38,7 @@ impl Server {
     /// Starts a server for the first time, on a port that it then keeps.
     pub(crate) async fn launch(runner: &Runner, home: &Arc<Home>, plan: Plan) -> Result<Self, TopologyError> {
         match plan.port {
-            Port::Free { .. } => Self::launch_on(runner, home, plan, free_port).await,
+            Port::Free { .. } => Self::launch_on(runner, home, plan, ports::free).await,
             Port::Configured(port) => {
                 let server = Self::new(runner, home, plan, port);
                 server.start().await.map(|()| server)
@@ -235,10 +236,6 @@ impl Server {
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 #[cfg(test)]

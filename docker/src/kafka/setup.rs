@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Proxy, TopologyError,
     plan::{Plan, Port},
+    ports,
     server::Server,
     site::{Rights, Site},
 };
@@ -199,7 +200,7 @@ fn write(directory: &Path, settings: &str) -> io::Result<PathBuf> {
 fn free(brokers: usize) -> io::Result<Vec<Ports>> {
     let mut held = Vec::new();
     let mut port = || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = ports::hold()?;
         let port = listener.local_addr()?.port();
         held.push(listener);
         io::Result::Ok(port)

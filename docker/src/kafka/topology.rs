@@ -51,7 +51,7 @@ impl KafkaTopology {
         let mut tried = 1;
         loop {
             match Self::start_once(&options).await {
-                Err(TopologyError::Exited { log, .. })
+                Err(TopologyError::Exited { log, .. } | TopologyError::Timeout { log, .. })
                     if tried < PORTS && log.contains("Address already in use") =>
                 {
                     tried += 1;

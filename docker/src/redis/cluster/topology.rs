@@ -1,11 +1,11 @@
-use std::{io, net::TcpListener, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use redis::{Cmd, cmd};
 
 use super::{RedisClusterOptions, switchboard::Switchboard, view};
 use crate::{
-    Member, Proxy, RedisNode, TopologyError,
+    Member, Proxy, RedisNode, TopologyError, ports,
     redis::{session::answer, setup::Setup},
     server::Server,
     wait,
@@ -150,7 +150,7 @@ impl RedisClusterTopology {
     ) -> Result<Server, TopologyError> {
         let mut tried = 1;
         loop {
-            let bus = free_port().map_err(TopologyError::system(label, "find a free port"))?.to_string();
+            let bus = ports::free().map_err(TopologyError::system(label, "find a free port"))?.to_string();
             let own = [
                 ("cluster-port", bus.clone()),
                 ("cluster-announce-bus-port", bus),
@@ -299,8 +299,4 @@ fn member(index: usize) -> Member {
 
 fn label(shard: usize, member: Member) -> String {
     format!("shard-{shard}-{member}")
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -11,6 +11,10 @@
     feature = "redis",
     doc = "- A [`RedisStream`] is one: entries that a group gives to one consumer, acknowledged once handled."
 )]
+#![cfg_attr(
+    feature = "mongodb",
+    doc = "- [`MongoChanges`] is one: the changes of a collection, of each document in order, resumed where they were handled up to."
+)]
 //! - [`Source`] and [`Message`] are what another queue implements.
 #![cfg_attr(
     feature = "kafka",
@@ -37,6 +41,8 @@ println!("{} handled, {} cut off", tally.handled, tally.cut_off);
 
 #[cfg(feature = "kafka")]
 mod gate;
+#[cfg(feature = "mongodb")]
+mod mongo_changes;
 #[cfg(feature = "redis")]
 mod redis_stream;
 mod run;
@@ -44,6 +50,8 @@ mod source;
 
 #[cfg(feature = "kafka")]
 pub use gate::Record;
+#[cfg(feature = "mongodb")]
+pub use mongo_changes::{Change, MongoChanges};
 #[cfg(feature = "redis")]
 pub use redis_stream::{Entry, RedisStream};
 pub use run::{Tally, Worker, WorkerError};

@@ -1,6 +1,8 @@
 //! What the layers do around real services: a module an incident.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by it")]
 
+#[cfg(all(feature = "mongodb", feature = "worker"))]
+mod a_worker_follows_changes;
 #[cfg(all(feature = "kafka", feature = "worker"))]
 mod a_worker_is_told_to_stop;
 #[cfg(all(feature = "redis", feature = "worker"))]

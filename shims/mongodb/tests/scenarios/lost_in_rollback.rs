@@ -64,7 +64,8 @@ impl Scene {
             // Who has less of the log than the other one is not elected.
             self.registry(&[Member::Replica(index)]).await.barrier_on(kept).await.unwrap();
         }
-        for index in [0, 1] {
+        // The one that will be elected last: nobody may have more of the log.
+        for index in [1, 0] {
             self.topology.link(index).hang();
         }
         let lost = self.put(id, Acknowledgment::Nodes(1)).await;

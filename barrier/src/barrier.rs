@@ -48,7 +48,8 @@ enum Closure {
 /// `prevented`. Both are of level debug.
 ///
 /// On a lineage that is known to be visible it is a comparison with what the last probes answered: no
-/// network, no allocation, no task. Dropping it leaves nothing behind.
+/// network, no allocation, no task; now and then one of many has a replica asked anew, and does not wait
+/// for it (see [`frontier_ttl`](crate::RegistryBuilder::frontier_ttl)). Dropping it leaves nothing behind.
 #[must_use = "a barrier does nothing until it is awaited"]
 #[derive(Clone)]
 pub struct Barrier<'a> {

@@ -141,10 +141,9 @@ impl Watcher {
         self.inner.probes.load(Ordering::Relaxed)
     }
 
-    /// Whether the cached frontiers show all the writes: no lock, no wait, no allocation.
-    ///
-    /// The first to use what is past half of its time has the replica asked anew, so that those who
-    /// come later find a fresh answer rather than none.
+    /// Whether the cached frontiers show all the writes: no lock, no wait, no allocation. But for the
+    /// first to use what is past half of its time: it has the replica asked anew, without waiting for
+    /// that, so that those who come later find a fresh answer rather than none.
     pub(crate) fn shows(&self, writes: &[WriteId], now: Instant) -> bool {
         let published = self.inner.known.load();
         let Some(published) = published.as_ref() else { return false };

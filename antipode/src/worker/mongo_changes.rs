@@ -27,6 +27,9 @@ const AHEAD: usize = 1_000;
 /// How long what was handled may go unsaved.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
+/// How long one saving may take.
+const SAVE_LIMIT: Duration = Duration::from_secs(30);
+
 /// The changes of a collection, to one worker: of each document one after the other, of others meanwhile.
 ///
 /// How far they are handled is saved, as a resume token, in a document of a collection of yours: at most a
@@ -191,7 +194,14 @@ impl<T> Deref for Change<T> {
 impl<T> Shared<T> {
     async fn save(&self) -> Result<()> {
         let Some(token) = self.state().unsaved.take() else { return Ok(()) };
-        let saved = self.write(&token).await;
+        let saved = match tokio::time::timeout(SAVE_LIMIT, self.write(&token)).await {
+            Ok(saved) => saved,
+            Err(_) => Err(Error::custom(format!(
+                "the resume token of {} was not saved in {} within {SAVE_LIMIT:?}: check its primary",
+                self.name,
+                self.tokens.namespace()
+            ))),
+        };
         let mut state = self.state();
         state.saved = Instant::now();
         if saved.is_err() && state.unsaved.is_none() {

@@ -22,6 +22,9 @@ const BATCH: usize = 32;
 /// How long one read blocks at the server, in milliseconds.
 const BLOCK: usize = 1_000;
 
+/// How long its reply may take: a connection that is silent for longer is dead.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+
 /// The entries of a stream that one consumer of a group is given.
 ///
 /// First those that this consumer was given before and did not acknowledge, then new ones. What depends on
@@ -82,7 +85,7 @@ impl RedisStream {
         registry: &Registry,
         [stream, group, consumer]: [&str; 3],
     ) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new().set_response_timeout(None);
+        let config = ConnectionManagerConfig::new().set_response_timeout(Some(READ_LIMIT));
         let reading = client.get_connection_manager_with_config(config).await?;
         let mut acknowledging = client.get_connection_manager().await?;
         match acknowledging.xgroup_create_mkstream::<_, _, _, ()>(stream, group, "0").await {

@@ -96,6 +96,9 @@ impl Fault {
 }
 
 impl Treated {
+    /// Every one.
+    pub const ALL: [Treated; 3] = [Treated::Refused, Treated::AsEverything, Treated::AsNothing];
+
     /// A short name, for labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {

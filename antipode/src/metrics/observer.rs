@@ -11,6 +11,9 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::names::{self, *};
 use crate::edge::{EdgeObserver, Fault, Treated};
 
+/// What a barrier that fails may say of a store. Counted from zero: to rates, a count that begins with one is no event.
+const OUTCOMES_OF_STORES: [&str; 5] = ["timeout", "store_down", "lost", "unreachable", "indeterminate"];
+
 /// Observes a registry and the edge, and tells the recorder of the process. A clone shares everything.
 #[derive(Clone)]
 pub struct Metrics {
@@ -50,6 +53,11 @@ impl Metrics {
         let visible = histogram!(BARRIER_WAIT, "outcome" => "visible");
         let size = |direction: &'static str| histogram!(LINEAGE_SIZE, "direction" => direction);
         let (received, sent) = (size("received"), size("sent"));
+        for (fault, treated) in
+            Fault::ALL.into_iter().flat_map(|fault| Treated::ALL.map(|treated| (fault, treated)))
+        {
+            faults(fault, treated).increment(0);
+        }
         let inner = Inner { visible, received, sent, stores: RwLock::default() };
         Self { inner: Arc::new(inner) }
     }
@@ -97,10 +105,7 @@ impl Observer for Metrics {
                 });
             }),
             Err(error) => error.stores().for_each(|name| {
-                self.of_store(name, |_| {
-                    let store = name.to_string();
-                    counter!(FAILURES, "store" => store, "outcome" => error.outcome()).increment(1);
-                });
+                self.of_store(name, |_| failures(name, error.outcome()).increment(1));
             }),
         }
     }
@@ -135,7 +140,7 @@ impl Observer for Metrics {
 
 impl EdgeObserver for Metrics {
     fn found(&self, fault: Fault, treated: Treated) {
-        counter!(EDGE_FAULTS, "fault" => fault.as_str(), "treated" => treated.as_str()).increment(1);
+        faults(fault, treated).increment(1);
     }
 
     fn received(&self, bytes: usize) {
@@ -147,8 +152,19 @@ impl EdgeObserver for Metrics {
     }
 }
 
+fn failures(store: StoreName, outcome: &'static str) -> Counter {
+    counter!(FAILURES, "store" => store.to_string(), "outcome" => outcome)
+}
+
+fn faults(fault: Fault, treated: Treated) -> Counter {
+    counter!(EDGE_FAULTS, "fault" => fault.as_str(), "treated" => treated.as_str())
+}
+
 impl OfStore {
     fn new(name: StoreName) -> Self {
+        for outcome in OUTCOMES_OF_STORES {
+            failures(name, outcome).increment(0);
+        }
         let store = || name.to_string();
         Self {
             wait: histogram!(STORE_WAIT, "store" => store()),

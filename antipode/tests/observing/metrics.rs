@@ -108,6 +108,32 @@ async fn what_is_wrong_at_the_edge_is_counted_by_kind() {
     assert_eq!(page.sum(&format!("{LINEAGE_SIZE}_count"), &[]), 1.0, "none is no lineage of no bytes");
 }
 
+/// A rate knows nothing of a series before its first scrape: one that begins with one has not risen.
+#[tokio::test(start_paused = true)]
+async fn what_has_not_happened_yet_is_counted_from_zero() {
+    let page = Page::new();
+    let (_guard, metrics) = page.metrics();
+    let europe = lagging(LAG);
+    let registry = Registry::builder().store(europe.clone()).observer(metrics.clone()).build().await.unwrap();
+    let inbound = Inbound::require(PLAIN).observer(metrics);
+    let before = page.text();
+    inbound.admit(&HeaderMap::new()).unwrap_err();
+    let late = write(&europe).await;
+    registry.barrier_on(&late).deadline(LAG / 3).await.unwrap_err();
+    let forged = WriteId { epoch: Epoch { history: 666, term: 0 }, ..late.writes()[0] };
+    registry.barrier_on(&Lineage::from(forged)).await.unwrap_err();
+    let (after, counters) = (page.text(), [FAILURES, EDGE_FAULTS].map(|name| format!("{name}{{")));
+    let risen: Vec<_> = after
+        .lines()
+        .filter(|line| counters.iter().any(|name| line.starts_with(name)) && line.ends_with(" 1"))
+        .map(|line| line.replace(" 1", " 0"))
+        .collect();
+    assert_eq!(risen.len(), 3, "{after}");
+    for line in risen {
+        assert!(before.lines().any(|known| known == line), "{line} is not in\n{before}");
+    }
+}
+
 #[tokio::test]
 async fn what_goes_with_calls_is_measured_and_what_returns_unreadable_is_counted() {
     let page = Page::new();

@@ -81,8 +81,9 @@ pub use antipode_redis as redis;
 pub mod guide {}
 
 pub mod prelude {
-    //! What a service needs: `use antipode::prelude::*`.
+    //! What a service needs: `use antipode::prelude::*`. Stores tell their names with it, too.
 
+    pub use antipode_barrier::Store as _;
     pub use antipode_barrier::{BarrierError, BranchError, OnTimeout, OpenBranch, Registry, Report};
     pub use antipode_lineage::{Branch, InCurrentLineage, Lineage, LineageScope, StoreName};
 

@@ -13,5 +13,7 @@ mod grpc;
 mod post_notification_over_http;
 mod protection_costs_ten_lines;
 mod services;
+#[path = "../../examples/tonic_pair/text_codec.rs"]
+mod text_codec;
 mod texts;
 mod what_travels_with_a_call;

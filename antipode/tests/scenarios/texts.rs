@@ -11,59 +11,19 @@ use std::time::Duration;
 
 use antipode::memory::MemoryStore;
 use antipode::tower::{BarrierLayer, Propagate};
-use bytes::{Buf, BufMut};
 use futures_util::{Stream, StreamExt, stream};
 use http::uri::PathAndQuery;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, NamedService};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status, Streaming};
 use tower::{Layer, service_fn};
 
 use crate::services::{LIMIT, Test, current, lineage, propagate};
-
-/// Texts as they are.
-#[derive(Debug, Clone, Copy, Default)]
-struct TextCodec;
-
-impl Codec for TextCodec {
-    type Encode = String;
-    type Decode = String;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for TextCodec {
-    type Item = String;
-    type Error = Status;
-
-    fn encode(&mut self, text: String, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(text.as_bytes());
-        Ok(())
-    }
-}
-
-impl Decoder for TextCodec {
-    type Item = String;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
-        let text = buffer.copy_to_bytes(buffer.remaining());
-        String::from_utf8(text.to_vec()).map(Some).map_err(|_| Status::internal("no text"))
-    }
-}
+use crate::text_codec::TextCodec;
 
 /// The service.
 #[derive(Clone)]

@@ -202,7 +202,8 @@ impl<'a> IntoFuture for Barrier<'a> {
             outcome = tracing::field::Empty,
             waited_us = tracing::field::Empty,
             prevented = tracing::field::Empty,
-            skipped = tracing::field::Empty
+            skipped = tracing::field::Empty,
+            otel.status_code = tracing::field::Empty
         );
         let waiting = wait(self.registered, scope, lineage, self.options, started).instrument(span);
         BarrierFuture(State::Waiting(Box::pin(waiting)))
@@ -270,12 +271,18 @@ fn covered(
     Some(report)
 }
 
+/// As signed numbers: OpenTelemetry has no others, and would get text.
 pub(crate) fn record(span: &tracing::Span, waited: Duration, outcome: Result<&Report, &BarrierError>) {
     span.record("outcome", outcome.map_or_else(BarrierError::outcome, Report::outcome));
-    span.record("waited_us", waited.as_micros() as u64);
-    if let Ok(report) = outcome {
-        span.record("prevented", report.prevented());
-        span.record("skipped", report.skipped());
+    span.record("waited_us", waited.as_micros() as i64);
+    match outcome {
+        Ok(report) => {
+            span.record("prevented", report.prevented());
+            span.record("skipped", report.skipped() as i64);
+        }
+        Err(_) => {
+            span.record("otel.status_code", "error");
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> StoreWait<'a> {
     /// Says how it ended: in its span, and to the observer if it found what it waited for.
     pub(crate) fn tell(&self, wait: &Wait, verdict: Verdict, observer: &dyn Observer) {
         self.span.record("verdict", tracing::field::display(verdict));
-        self.span.record("waited_us", wait.waited.as_micros() as u64);
+        self.span.record("waited_us", wait.waited.as_micros() as i64);
         self.span.record("prevented", wait.prevented);
         if let Some(replica) = wait.replica {
             self.span.record("replica", tracing::field::display(replica));

@@ -225,7 +225,7 @@ impl LineageScope {
             let writes = found.as_ref().map_or(std::slice::from_ref(&fallback), Lineage::writes);
             teller.tell(store, writes, Some(took));
             let span = tracing::Span::current();
-            span.record("took_us", took.as_micros() as u64);
+            span.record("took_us", took.as_micros() as i64);
             span.record("placed", !writes.iter().any(WriteId::is_unplaced));
             if let Some(lineage) = found {
                 let _ = sender.send(Some(lineage));

@@ -44,7 +44,7 @@ async fn main() -> Result<(), Failure> {
         .observer((metrics.clone(), WriteLinks::default()));
     let reader = Reader::new(profiles.beside(europe).build().await?, metrics);
 
-    for number in 0_u64.. {
+    for number in 0_i64.. {
         let publish = async {
             posts.shim().put("post", number.to_string()).await?;
             profiles.count_post().await?;

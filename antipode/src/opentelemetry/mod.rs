@@ -17,6 +17,8 @@
 //! | `store_wait`, in it, for each store that was asked | `store`, `replica`, `verdict`, `waited_us`, `prevented` |
 //! | `capture`, for positions that are captured beside the request | `store`, `took_us`, `placed` |
 //!
+//! Times are whole microseconds. A wait without a `replica` did not end at one. A barrier that fails has the status error.
+//!
 //! A barrier on what is known to be visible takes no time and is no span; neither is the capture of a position
 //! that comes with the operation's own reply.
 

@@ -32,10 +32,12 @@ const ALL: [&str; 13] = [
 
 /// One query and the names in it.
 #[derive(Debug)]
-struct Query {
-    text: String,
-    metric: String,
+pub(crate) struct Query {
+    pub(crate) text: String,
+    pub(crate) metric: String,
     labels: BTreeSet<String>,
+    /// Those of them that name a line.
+    pub(crate) legend: BTreeSet<String>,
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -55,58 +57,86 @@ fn query(expr: &str, legend: &str) -> Query {
     }
     let grouped = between(expr, "by (", ')').flat_map(words);
     let selected = between(expr, "{", '}').map(|selector| selector.split(['=', '!']).next().unwrap());
-    let shown: Vec<_> = between(legend, "{{", '}').collect();
+    let legend: BTreeSet<_> = between(legend, "{{", '}').map(ToOwned::to_owned).collect();
     let groups: BTreeSet<_> = between(expr, "by (", ')').flat_map(words).collect();
-    assert!(shown.iter().all(|label| groups.contains(label)), "{legend} of {expr}");
+    assert!(legend.iter().all(|label| groups.contains(label.as_str())), "{legend:?} of {expr}");
     let labels = grouped.chain(selected).map(ToOwned::to_owned).collect();
-    Query { text: expr.to_owned(), metric: metric.to_owned(), labels }
+    Query { text: expr.to_owned(), metric: metric.to_owned(), labels, legend }
 }
 
-fn queries() -> Vec<Query> {
-    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+pub(crate) fn dashboard() -> Value {
+    serde_json::from_str(DASHBOARD).unwrap()
+}
+
+/// Those of the panels.
+pub(crate) fn queries_of_panels() -> Vec<Query> {
+    let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap();
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut queries: Vec<_> =
-        targets.map(|target| query(&text(&target["expr"]), &text(&target["legendFormat"]))).collect();
+    targets.map(|target| query(&text(&target["expr"]), &text(&target["legendFormat"]))).collect()
+}
+
+fn queries() -> Vec<Query> {
+    let mut queries = queries_of_panels();
+    let dashboard = dashboard();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
         let values = text(&variable["query"]["query"]);
         let (metric, label) =
             between(&values, "label_values(", ')').next().unwrap().split_once(", ").unwrap();
         let labels = BTreeSet::from([label.to_owned()]);
-        queries.push(Query { metric: metric.to_owned(), labels, text: values });
+        queries.push(Query { metric: metric.to_owned(), labels, text: values, legend: BTreeSet::new() });
     }
     queries
 }
 
-/// A page after a barrier that waited, one that failed, and a request without lineage.
+/// A reader behind a barrier, and its edge.
+pub(crate) struct Watched {
+    posts: MemoryStore,
+    registry: Registry,
+    inbound: Inbound,
+}
+
+impl Watched {
+    const LAG: Duration = Duration::from_millis(50);
+
+    pub(crate) async fn by(metrics: Metrics) -> Self {
+        let slow = Lag::of(Self::LAG);
+        let posts = MemoryStore::builder("posts").region("us").lagging("eu", slow).build().unwrap();
+        let europe = posts.reading_from(["eu"]).unwrap();
+        let registry = Registry::builder().store(europe).observer(metrics.clone()).build().await.unwrap();
+        Self { posts, registry, inbound: Inbound::accept(LineageCodec::plain()).observer(metrics) }
+    }
+
+    /// A barrier that waits, one that fails, a request with a lineage, and one without.
+    pub(crate) async fn serve(&self) {
+        let write = async || {
+            let scope = LineageScope::new();
+            self.posts.shim().within(scope.clone()).put("post", "hello").await.unwrap();
+            scope.settled().await
+        };
+        self.registry.barrier_on(&write().await).await.unwrap();
+        self.registry.barrier_on(&write().await).deadline(Self::LAG / 5).await.unwrap_err();
+        let header = Baggage::default().write(&LineageCodec::plain(), &Lineage::everything()).value;
+        let mut headers = HeaderMap::new();
+        self.inbound.admit(&headers).unwrap();
+        headers.append("baggage", HeaderValue::try_from(header).unwrap());
+        self.inbound.admit(&headers).unwrap();
+    }
+}
+
 async fn rendered() -> String {
     let page = Page::new();
     let (_guard, metrics) = page.metrics();
-    let lag = Duration::from_millis(50);
-    let posts = MemoryStore::builder("posts").region("us").lagging("eu", Lag::of(lag)).build().unwrap();
-    let europe = posts.reading_from(["eu"]).unwrap();
-    let registry = Registry::builder().store(europe).observer(metrics.clone()).build().await.unwrap();
-    let write = async || {
-        let scope = LineageScope::new();
-        posts.shim().within(scope.clone()).put("post", "hello").await.unwrap();
-        scope.settled().await
-    };
-    registry.barrier_on(&write().await).await.unwrap();
-    registry.barrier_on(&write().await).deadline(lag / 5).await.unwrap_err();
-    let inbound = Inbound::accept(LineageCodec::plain()).observer(metrics);
-    let header = Baggage::default().write(&LineageCodec::plain(), &Lineage::everything()).value;
-    let mut headers = HeaderMap::new();
-    inbound.admit(&headers).unwrap();
-    headers.append("baggage", HeaderValue::try_from(header).unwrap());
-    inbound.admit(&headers).unwrap();
+    Watched::by(metrics).await.serve().await;
     page.text()
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_query_of_the_dashboard_names_what_is_rendered() {
     let page = rendered().await;
-    for Query { text, metric, labels } in queries() {
+    for Query { text, metric, labels, .. } in queries() {
         let line = page
             .lines()
             .find(|line| line.strip_prefix(&metric).is_some_and(|rest| rest.starts_with(['{', ' '])));

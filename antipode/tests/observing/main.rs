@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Helpers may what their tests may.
 
 mod dashboard;
+mod grafana;
 mod metrics;
 mod page;
+mod prometheus;
 mod propagation;
 mod spans;

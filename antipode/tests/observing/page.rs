@@ -4,6 +4,15 @@ use antipode::metrics::{BYTES_BUCKETS, Metrics, SECONDS_BUCKETS};
 use metrics::LocalRecorderGuard;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+/// With the buckets of the library.
+pub(crate) fn prometheus() -> PrometheusBuilder {
+    let suffix = |text: &str| Matcher::Suffix(text.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(suffix("_seconds"), &SECONDS_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(suffix("_bytes"), &BYTES_BUCKETS))
+        .unwrap()
+}
+
 /// A recorder of its own for a test, on one thread.
 pub(crate) struct Page {
     recorder: PrometheusRecorder,
@@ -12,12 +21,7 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new() -> Self {
-        let suffix = |text: &str| Matcher::Suffix(text.to_owned());
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(suffix("_seconds"), &SECONDS_BUCKETS)
-            .and_then(|builder| builder.set_buckets_for_metric(suffix("_bytes"), &BYTES_BUCKETS))
-            .unwrap()
-            .build_recorder();
+        let recorder = prometheus().build_recorder();
         Self { handle: recorder.handle(), recorder }
     }
 

@@ -35,6 +35,13 @@ pub trait Bed: Sized + Send + Sync + 'static {
     /// their number for good, also once promoted.
     fn store_reading(&self, replica: usize) -> Arc<dyn Store>;
 
+    /// The same store, whose [ledger](Store::ledger) forgets branches so long after they ended; `None`
+    /// if it has no ledger, or keeps what it is told for longer than a scenario may take.
+    fn store_forgetting(&self, after: Duration) -> Option<Arc<dyn Store>> {
+        let _ = after;
+        None
+    }
+
     /// Changes a value through the shim, in the current lineage scope (there may be none).
     fn write(&self, change: Change<'_>) -> impl Future<Output = BedResult> + Send;
 

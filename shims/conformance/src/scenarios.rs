@@ -64,6 +64,7 @@ scenarios! {
         a_whole_barrier_waits_for_a_branch_and_its_writes
         a_branch_that_dies_is_abandoned_by_the_ledgers_clock
         a_ledger_keeps_what_it_was_told
+        a_branch_that_ended_is_unknown_after_the_retention
         branches_that_wait_for_each_other_are_told
         a_ledger_restarts_while_a_barrier_waits;
     failovers:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antipode_barrier::{BranchState, Ledger, Registry};
 use antipode_lineage::{Branch, BranchId, Lineage, LineageScope, StoreName, WriteId};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::stage::{Outcome, PATIENCE, Stage, Stop};
 use crate::{Bed, Change, Fault, Node};
@@ -128,6 +128,45 @@ pub(crate) async fn a_ledger_keeps_what_it_was_told<B: Bed>(stage: &mut Stage<B>
     assert_eq!(ledger.complete(unknown.id, &last).await?, BranchState::Unknown);
     assert_eq!(ledger.register(&short, PATIENCE).await?, BranchState::Abandoned, "it is no new one");
     Ok(())
+}
+
+/// Branches that ended are kept for a while, and then unknown: never taken for completed, nor forgotten
+/// while they run.
+pub(crate) async fn a_branch_that_ended_is_unknown_after_the_retention<B: Bed>(
+    stage: &mut Stage<B>,
+) -> Outcome {
+    const RETENTION: Duration = Duration::from_millis(300);
+    let store = stage.bed.store_forgetting(RETENTION);
+    let ledger = store.as_ref().and_then(|store| store.ledger());
+    let (Some(store), Some(ledger)) = (store, ledger) else {
+        return Err(Stop::Unsupported("the store has no branch ledger that forgets soon".to_owned()));
+    };
+    let [open, closed, left] =
+        [branch(store.name(), 11)?, branch(store.name(), 12)?, branch(store.name(), 13)?];
+    ledger.register(&open, PATIENCE * 2).await?;
+    ledger.register(&closed, PATIENCE).await?;
+    ledger.complete(closed.id, &Lineage::new()).await?;
+    forgotten(ledger.as_ref(), closed, &BranchState::Closed(Lineage::new())).await?;
+    ledger.register(&left, RETENTION).await?;
+    sleep(RETENTION).await;
+    forgotten(ledger.as_ref(), left, &BranchState::Abandoned).await?;
+    let states = ledger.read(&[open.id]).await?;
+    assert!(matches!(states.as_slice(), [BranchState::Open { .. }]), "its time has not begun: {states:?}");
+    Ok(())
+}
+
+/// Waits until the branch is forgotten; until then it must not be anything but this.
+async fn forgotten(ledger: &dyn Ledger, branch: Branch, before: &BranchState) -> Outcome {
+    let looks = async {
+        loop {
+            match ledger.read(&[branch.id]).await?.as_slice() {
+                [BranchState::Unknown] => return Ok(()),
+                states => assert_eq!(states, std::slice::from_ref(before)),
+            }
+            sleep(Duration::from_millis(30)).await;
+        }
+    };
+    timeout(PATIENCE, looks).await.unwrap_or_else(|_| Err(Stop::failed(format!("{branch} is not forgotten"))))
 }
 
 /// Two branches whose barriers wait for each other's end are told so, long before the deadline.

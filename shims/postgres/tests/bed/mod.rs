@@ -9,7 +9,7 @@ use antipode_conformance::{Bed, BedResult, Change, Fault, Node, Support};
 use antipode_docker::{Member, PostgresNode, PostgresOptions, PostgresTopology};
 use antipode_postgres::sqlx::postgres::{PgPoolOptions, Postgres};
 use antipode_postgres::sqlx::{self, Executor, PgPool};
-use antipode_postgres::{PostgresStore, StoredLineage};
+use antipode_postgres::{PostgresStore, PostgresStoreBuilder, StoredLineage};
 
 pub(crate) struct PostgresBed {
     topology: PostgresTopology,
@@ -24,14 +24,17 @@ impl PostgresBed {
         self.topology.node(member).expect("one of three")
     }
 
+    fn builder(&self) -> PostgresStoreBuilder {
+        let builder = PostgresStore::builder("posts").on_missing(OnMissing::Ignore);
+        builder.primary(pool(self.node(self.primary)))
+    }
+
     /// The store of a process that reads from these.
     fn store_over(&self, replicas: &[usize]) -> PostgresStore {
-        let builder = PostgresStore::builder("posts").on_missing(OnMissing::Ignore);
-        let builder = builder.primary(pool(self.node(self.primary)));
-        let add = |builder: antipode_postgres::PostgresStoreBuilder, index: &usize| {
+        let add = |builder: PostgresStoreBuilder, index: &usize| {
             builder.replica(format!("replica-{index}"), pool(self.topology.standby(*index)))
         };
-        replicas.iter().fold(builder, add).build().expect("good names")
+        replicas.iter().fold(self.builder(), add).build().expect("good names")
     }
 
     fn all_replicas(&self) -> PostgresStore {
@@ -83,6 +86,10 @@ impl Bed for PostgresBed {
 
     fn store_reading(&self, replica: usize) -> Arc<dyn Store> {
         Arc::new(self.store_over(&[replica]))
+    }
+
+    fn store_forgetting(&self, after: Duration) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(self.builder().branch_retention(after).build().expect("good names")))
     }
 
     /// A single statement, with its lineage bound.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use antipode_barrier::{OnMissing, Store};
 use antipode_conformance::{Bed, BedResult, Change, Fault, Node, Support};
 use antipode_docker::{Member, RedisNode, RedisOptions, RedisTopology};
-use antipode_redis::RedisStore;
 use antipode_redis::redis::aio::MultiplexedConnection;
 use antipode_redis::redis::{AsyncCommands, Client, cmd, pipe};
+use antipode_redis::{RedisStore, RedisStoreBuilder};
 
 /// How late a reply may be on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,14 +25,17 @@ impl RedisBed {
         self.topology.node(member).expect("one of three")
     }
 
+    fn builder(&self) -> RedisStoreBuilder {
+        let builder = RedisStore::builder("posts").on_missing(OnMissing::Ignore).response_timeout(PATIENCE);
+        builder.primary(client(self.node(self.primary)))
+    }
+
     /// The store of a process that reads from these.
     fn store_over(&self, replicas: &[usize]) -> RedisStore {
-        let builder = RedisStore::builder("posts").on_missing(OnMissing::Ignore).response_timeout(PATIENCE);
-        let builder = builder.primary(client(self.node(self.primary)));
-        let add = |builder: antipode_redis::RedisStoreBuilder, index: &usize| {
+        let add = |builder: RedisStoreBuilder, index: &usize| {
             builder.replica(format!("replica-{index}"), client(self.topology.replica(*index)))
         };
-        replicas.iter().fold(builder, add).build().expect("good names")
+        replicas.iter().fold(self.builder(), add).build().expect("good names")
     }
 
     fn all_replicas(&self) -> RedisStore {
@@ -64,6 +67,10 @@ impl Bed for RedisBed {
 
     fn store_reading(&self, replica: usize) -> Arc<dyn Store> {
         Arc::new(self.store_over(&[replica]))
+    }
+
+    fn store_forgetting(&self, after: Duration) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(self.builder().branch_retention(after).build().expect("good names")))
     }
 
     async fn write(&self, change: Change<'_>) -> BedResult {

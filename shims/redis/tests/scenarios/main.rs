@@ -1,7 +1,6 @@
 //! What the shim does on real servers: a module an incident.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by it")]
 
-mod a_branch_is_forgotten;
 mod a_connection_goes_silent;
 #[cfg(feature = "cluster")]
 mod a_slot_moves;

@@ -1,5 +1,4 @@
 //! What is stored beside a value, what a read takes along, and what a topic hands out.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! What reaches a region, and when, on a simulated clock.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! Failovers, with and without loss: who has what, and what the histories say.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! The log keeps what somebody is behind with, and no more than it has room for.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use antipode_lineage::LineageScope;
 use antipode_memory::{MemoryError, MemoryStore};

@@ -16,11 +16,10 @@ mod left_behind;
 mod mongodb_failover;
 #[cfg(feature = "mongodb")]
 mod mongodb_faults;
-mod postgres_failover;
-mod postgres_faults;
+mod postgres;
 mod proxy;
+mod redis;
 mod redis_cluster;
-mod redis_failover;
-mod redis_faults;
+mod replicated;
 #[cfg(feature = "kafka")]
 mod talk;

@@ -1,11 +1,67 @@
-//! Replication, and what pausing, killing and partitioning a Postgres does to it.
+//! What a Postgres and its standbys do: as every replicated store, and of their own.
 
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
-use antipode_docker::{PostgresNode, PostgresOptions, PostgresTopology, TopologyError};
+use antipode_docker::{Member, Node, Postgres, PostgresNode, PostgresOptions, PostgresTopology};
+use antipode_docker::{Proxy, TopologyError};
 use tokio::time::timeout;
 
-use crate::ask::{eventually, run, sql};
+use crate::{
+    ask::{eventually, run, sql},
+    replicated::{self, Replicated, says_why, shows},
+};
+
+impl Replicated for PostgresTopology {
+    type Store = Postgres;
+
+    fn node(&self, member: Member) -> &PostgresNode {
+        self.node(member).unwrap()
+    }
+
+    fn link(&self, index: usize) -> &Proxy {
+        self.link(index)
+    }
+
+    fn url(node: &PostgresNode) -> String {
+        node.url()
+    }
+
+    async fn put(node: &PostgresNode, id: i32) {
+        run(&node.url(), &format!("INSERT INTO posts VALUES ({id})")).await.unwrap();
+    }
+
+    async fn has(node: &PostgresNode, id: i32) -> Result<bool, Box<dyn Error>> {
+        Ok(sql(&node.url(), &format!("SELECT EXISTS (SELECT FROM posts WHERE id = {id})")).await?)
+    }
+
+    async fn is_replica(node: &PostgresNode) -> Result<bool, TopologyError> {
+        node.is_in_recovery().await
+    }
+
+    async fn promote(&self, index: usize) -> Result<(), TopologyError> {
+        self.promote(index).await
+    }
+
+    async fn follow(&self, index: usize, upstream: Member) -> Result<(), TopologyError> {
+        self.follow(index, upstream).await
+    }
+
+    async fn rejoin(&self, upstream: Member) {
+        self.rejoin_as_standby(Member::Primary, upstream).await.unwrap();
+    }
+}
+
+async fn with_table(options: PostgresOptions) -> PostgresTopology {
+    let topology = PostgresTopology::start(options).await.unwrap();
+    run(&topology.primary().url(), "CREATE TABLE posts (id int PRIMARY KEY)").await.unwrap();
+    for standby in topology.standbys() {
+        eventually("the table", async || PostgresTopology::has(standby, 0).await.map(|_| true)).await;
+    }
+    topology
+}
 
 #[tokio::test]
 async fn standbys_replicate_with_the_chosen_lag_and_settings() {
@@ -17,102 +73,32 @@ async fn standbys_replicate_with_the_chosen_lag_and_settings() {
         assert_eq!(setting, "off", "{}", node.name());
         assert!(node.url().ends_with(&format!("@127.0.0.1:{}/postgres", node.port())));
     }
-    assert!(!topology.primary().is_in_recovery().await.unwrap());
-    assert!(topology.standby(1).is_in_recovery().await.unwrap());
-
-    const LAG: Duration = Duration::from_millis(300);
-    topology.link(0).set_delay_to_client(LAG);
-    let begun = Instant::now();
-    insert(topology.primary(), 1).await;
-    shows(topology.standby(1), 1).await;
-    shows(topology.standby(0), 1).await;
-    assert!(begun.elapsed() >= LAG, "visible after {:?}", begun.elapsed());
+    replicated::each_replica_lags_by_its_own_link(&topology).await;
 }
 
 #[tokio::test]
 async fn a_partitioned_standby_catches_up() {
-    let topology = with_table(PostgresOptions::default()).await;
-    topology.link(0).cut();
-    insert(topology.primary(), 1).await;
-    shows(topology.standby(1), 1).await;
-    assert!(!has(topology.standby(0), 1).await.unwrap());
-    topology.link(0).heal();
-    shows(topology.standby(0), 1).await;
-
-    topology.link(0).hang();
-    insert(topology.primary(), 2).await;
-    shows(topology.standby(1), 2).await;
-    assert!(!has(topology.standby(0), 2).await.unwrap());
-    topology.link(0).heal();
-    shows(topology.standby(0), 2).await;
-
-    // Within a reply of the walsender, over and over.
-    for id in 3..10 {
-        topology.link(0).reset_after(40);
-        insert(topology.primary(), id).await;
-    }
-    shows(topology.standby(0), 9).await;
+    replicated::a_partitioned_replica_catches_up(&with_table(PostgresOptions::default()).await).await;
 }
 
 #[tokio::test]
 async fn a_paused_server_accepts_and_does_not_answer() {
     let topology = with_table(PostgresOptions::default().standbys(1)).await;
-    let standby = topology.standby(0);
-    standby.pause().await.unwrap();
-    assert!(standby.is_running());
-    let question = has(standby, 1);
-    tokio::pin!(question);
-    assert!(timeout(Duration::from_millis(300), &mut question).await.is_err(), "it answered");
-    insert(topology.primary(), 1).await;
-    standby.resume().await.unwrap();
-    question.await.unwrap();
-    shows(standby, 1).await;
+    replicated::a_paused_server_accepts_and_does_not_answer(&topology).await;
 
     // Also its backends and receiver are frozen, so an open connection hangs, too.
     use sqlx::Connection;
+    let standby = topology.standby(0);
     let mut connection = sqlx::PgConnection::connect(&standby.url()).await.unwrap();
     standby.pause().await.unwrap();
     assert!(timeout(Duration::from_millis(300), connection.ping()).await.is_err(), "it answered");
-
-    // A frozen server can be stopped and killed.
-    standby.stop().await.unwrap();
-    assert!(!standby.is_running());
-    standby.restart().await.unwrap();
-    standby.pause().await.unwrap();
-    standby.kill().await.unwrap();
-    assert!(!standby.is_running());
-    for error in [standby.pause().await.unwrap_err(), standby.is_in_recovery().await.unwrap_err()] {
-        assert!(matches!(error, TopologyError::NotRunning { .. }), "{error}");
-        assert!(error.to_string().contains("postgres replica-0 is not running"), "{error}");
-    }
-    standby.restart().await.unwrap();
-    shows(standby, 1).await;
 }
 
 #[tokio::test]
 async fn servers_come_back_with_their_port_role_and_data() {
     let topology = with_table(PostgresOptions::default().standbys(1)).await;
-    for node in [topology.primary(), topology.standby(0)] {
-        let url = node.url();
-        insert(topology.primary(), i32::from(node.port())).await;
-        shows(node, i32::from(node.port())).await;
-        let recovering = node.is_in_recovery().await.unwrap();
-        for way in ["restart", "stop", "kill"] {
-            match way {
-                "stop" => node.stop().await.unwrap(),
-                "kill" => node.kill().await.unwrap(),
-                _ => {}
-            }
-            assert_eq!(node.is_running(), way == "restart");
-            node.restart().await.unwrap();
-            assert_eq!(node.url(), url);
-            assert_eq!(node.is_in_recovery().await.unwrap(), recovering);
-            shows(node, i32::from(node.port())).await;
-        }
-    }
-    // And they still replicate.
-    insert(topology.primary(), 1).await;
-    shows(topology.standby(0), 1).await;
+    let has_kept = async |node: &Node<_>, id| shows::<PostgresTopology>(node, id).await;
+    replicated::servers_come_back_with_their_port_and_role(&topology, has_kept).await;
 }
 
 #[tokio::test]
@@ -125,8 +111,8 @@ async fn settings_can_be_changed() {
     let shown: String = sql(&standby.url(), "SHOW recovery_min_apply_delay").await.unwrap();
     assert_eq!(shown, "400ms");
     let begun = Instant::now();
-    insert(topology.primary(), 1).await;
-    shows(standby, 1).await;
+    PostgresTopology::put(topology.primary(), 1).await;
+    shows::<PostgresTopology>(standby, 1).await;
     assert!(begun.elapsed() >= DELAY, "visible after {:?}", begun.elapsed());
 
     standby.set_setting("max_connections", "150").await.unwrap();
@@ -141,30 +127,27 @@ async fn settings_can_be_changed() {
 #[tokio::test]
 async fn a_server_that_does_not_start_says_why() {
     let options = PostgresOptions::default().standbys(0).setting("shared_buffers", "much");
-    let error = PostgresTopology::start(options).await.unwrap_err();
-    assert!(matches!(error, TopologyError::Exited { .. }), "{error}");
-    let message = error.to_string();
-    assert!(message.contains("postgres primary") && message.contains("shared_buffers"), "{message}");
-    assert!(!message.contains('\n'), "{message}");
+    says_why(PostgresTopology::start(options).await, "postgres primary", "shared_buffers");
 }
 
-async fn with_table(options: PostgresOptions) -> PostgresTopology {
-    let topology = PostgresTopology::start(options).await.unwrap();
-    run(&topology.primary().url(), "CREATE TABLE posts (id int PRIMARY KEY)").await.unwrap();
-    for standby in topology.standbys() {
-        eventually("the table", async || has(standby, 0).await.map(|_| true)).await;
-    }
-    topology
+#[tokio::test]
+async fn a_standby_takes_over_and_all_others_follow() {
+    let topology = with_table(PostgresOptions::default()).await;
+    replicated::a_replica_takes_over_and_all_others_follow(&topology).await;
+    let timeline = "SELECT substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)";
+    let timeline: String = sql(&topology.standby(1).url(), timeline).await.unwrap();
+    assert_eq!(timeline, "00000003");
 }
 
-async fn insert(node: &PostgresNode, id: i32) {
-    run(&node.url(), &format!("INSERT INTO posts VALUES ({id})")).await.unwrap();
+#[tokio::test]
+async fn a_standby_of_a_standby() {
+    replicated::a_replica_of_a_replica(&with_table(PostgresOptions::default()).await).await;
 }
 
-async fn has(node: &PostgresNode, id: i32) -> sqlx::Result<bool> {
-    sql(&node.url(), &format!("SELECT EXISTS (SELECT FROM posts WHERE id = {id})")).await
-}
-
-async fn shows(node: &PostgresNode, id: i32) {
-    eventually(&format!("{id} at {}", node.name()), async || has(node, id).await).await;
+#[tokio::test]
+async fn a_promoted_standby_does_not_follow() {
+    let topology = PostgresTopology::start(PostgresOptions::default().standbys(1)).await.unwrap();
+    topology.promote(0).await.unwrap();
+    let error = topology.follow(0, Member::Primary).await.unwrap_err();
+    assert!(matches!(error, TopologyError::Role { .. }), "{error}");
 }

@@ -1,5 +1,6 @@
 //! Durations as quantiles, and rates with how sure they are.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -52,6 +53,18 @@ pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
+/// The duration in milliseconds, to three decimals.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1e3)
+}
+
+/// The one in the middle, of an even number the upper one; zero of none.
+pub(crate) fn median<T: PartialOrd + Copy + Default>(values: impl IntoIterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.into_iter().collect();
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// How many of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
@@ -93,6 +106,13 @@ mod tests {
         let Quantiles { p50, p99 } = durations.quantiles();
         assert!((49.9..50.1).contains(&p50) && (98.9..99.1).contains(&p99), "{p50} {p99}");
         assert_eq!(Durations::new().quantiles(), Quantiles { p50: 0.0, p99: 0.0 });
+    }
+
+    #[test]
+    fn the_median_stands_in_the_middle() {
+        assert_eq!(median([3, 1, 2]), 2);
+        assert_eq!(median([4.0, 1.0, 2.5, 2.0]), 2.5);
+        assert_eq!(median::<f64>([]), 0.0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Turn;
 use crate::cli::Forged;
-use crate::statistics::{Durations, Quantiles, rounded};
+use crate::statistics::{Durations, Quantiles, median, milliseconds, rounded};
 
 /// All figures of a run. Times are in milliseconds, from when a request was due until it had ended.
 #[derive(Debug, Serialize)]
@@ -62,15 +62,13 @@ impl Side {
 
     fn half(&self) -> Half {
         let honest = || self.turns.iter().flat_map(|turn| &turn.honest).copied();
-        let mut questions: Vec<u64> = self.turns.iter().map(|turn| turn.questions).collect();
-        questions.sort_unstable();
-        let questions = questions.get(questions.len() / 2).copied().unwrap_or_default();
+        let questions = median(self.turns.iter().map(|turn| turn.questions));
         Half { requests: honest().count(), took_ms: quantiles(honest()), questions }
     }
 
     fn refused(&self) -> Refused {
         let forged = || self.turns.iter().flat_map(|turn| &turn.forged).copied();
-        let max_ms = rounded(forged().max().unwrap_or_default().as_secs_f64() * 1e3);
+        let max_ms = milliseconds(forged().max().unwrap_or_default());
         let not_told = self.turns.iter().map(|turn| turn.not_told).sum();
         Refused { requests: forged().count(), took_ms: quantiles(forged()), max_ms, not_told }
     }
@@ -79,9 +77,7 @@ impl Side {
     fn ratio(&self, other: &Self, of: impl Fn(Quantiles) -> f64) -> f64 {
         let of = |turn: &Turn| of(quantiles(turn.honest.iter().copied()));
         let pairs = self.turns.iter().zip(&other.turns);
-        let mut ratios: Vec<f64> = pairs.map(|(with, without)| of(with) / of(without).max(1e-3)).collect();
-        ratios.sort_by(f64::total_cmp);
-        rounded(ratios.get(ratios.len() / 2).copied().unwrap_or_default())
+        rounded(median(pairs.map(|(with, without)| of(with) / of(without).max(1e-3))))
     }
 }
 
@@ -91,7 +87,7 @@ impl Figures {
             workload: "forged",
             store: settings.store.to_string(),
             version,
-            lag_ms: rounded(settings.lag.as_secs_f64() * 1e3),
+            lag_ms: milliseconds(settings.lag),
             rounds: settings.rounds,
             rate: settings.rate,
             without: without.half(),

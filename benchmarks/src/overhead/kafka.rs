@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use antipode::kafka::KafkaStore;
-use antipode::lineage::LineageScope;
 use antipode_docker::{KafkaOptions, KafkaTopology};
 use indicatif::ProgressBar;
 use rdkafka::consumer::{Consumer, StreamConsumer};
@@ -62,16 +61,9 @@ async fn measure_at(
         let record = FutureRecord::<str, [u8]>::to(SHIM).payload(&payload);
         shim_sending.send(record, LIMIT).await.map(drop).map_err(failed(WRITE))
     };
-    let handed_over = async |round| {
-        shim_send(round).await?;
-        if let Some(scope) = LineageScope::current() {
-            scope.settled().await;
-        }
-        Ok(())
-    };
     let sent = pairs("produce, acks=all").measure(raw_send, shim_send).await?;
     figures.write.push(sent);
-    figures.write.push(pairs("… and handed over at once").measure(raw_send, handed_over).await?);
+    figures.write.push(pairs("… and handed over at once").measure_handed_over(raw_send, shim_send).await?);
 
     let raw: StreamConsumer = consuming.create().map_err(failed(READ))?;
     let shim = store.consumer(&consuming).map_err(failed(READ))?;

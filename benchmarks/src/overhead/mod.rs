@@ -6,6 +6,8 @@
 //! leaves to be captured in the background is waited for before the next operation begins, outside of
 //! the measured time; so the driver's half of the pairs does not pay for it.
 
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb"))]
+mod distance;
 mod figures;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -53,6 +53,24 @@ impl Pairs<'_> {
         }
         Ok(Row::new(self.form, self.round_trip, raws.median(), shims.median()))
     }
+
+    /// The same where the lineage is handed over at once: the shim's operation ends when all of it is
+    /// captured.
+    #[cfg(any(feature = "postgres", feature = "mongodb", feature = "kafka"))]
+    pub(crate) async fn measure_handed_over(
+        self,
+        raw: impl AsyncFn(u32) -> Result<(), Failure>,
+        shim: impl AsyncFn(u32) -> Result<(), Failure>,
+    ) -> Result<Row, Failure> {
+        let handed_over = async |round| {
+            shim(round).await?;
+            if let Some(scope) = LineageScope::current() {
+                scope.settled().await;
+            }
+            Ok(())
+        };
+        self.measure(raw, handed_over).await
+    }
 }
 
 async fn timed(operation: impl Future<Output = Result<(), Failure>>) -> Result<Duration, Failure> {

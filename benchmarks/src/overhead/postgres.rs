@@ -1,15 +1,12 @@
 //! The overhead of the Postgres shim.
 
-use std::time::Duration;
-
-use antipode::lineage::LineageScope;
 use antipode::postgres::PostgresStore;
-use antipode_docker::{PostgresNode, PostgresOptions, PostgresTopology, Proxy};
+use antipode_docker::{PostgresOptions, PostgresTopology};
 use indicatif::ProgressBar;
 
 use super::ROUND_TRIPS;
-use super::figures::StoreFigures;
-use super::pairs::Pairs;
+use super::distance::Distance;
+use super::figures::{Row, StoreFigures};
 use crate::Failure;
 use crate::cli::Overhead;
 use crate::servers::postgres::{failed, pool, version};
@@ -45,119 +42,78 @@ pub(crate) async fn measure(settings: &Overhead, progress: &ProgressBar) -> Resu
     let version = version(&setup).await?;
     let mut figures = StoreFigures { version, write: Vec::new(), read: Vec::new() };
     for round_trip in ROUND_TRIPS {
-        let (primary, _near) = reached(topology.primary(), round_trip).await?;
-        let (replica, _far) = reached(topology.standby(0), round_trip).await?;
-        let distant = Distant { settings, progress, round_trip, primary, replica };
-        distant.measure(&mut figures).await?;
+        let servers = [topology.primary(), topology.standby(0)].map(|node| (node, node.url()));
+        let distance = Distance::put(settings, progress, round_trip, servers).await?;
+        measure_at(&distance, &mut figures).await?;
     }
     Ok(figures)
 }
 
-/// The server's address at this distance, with the proxy that makes it so.
-async fn reached(node: &PostgresNode, round_trip: Duration) -> Result<(String, Option<Proxy>), Failure> {
-    if round_trip.is_zero() {
-        return Ok((node.url(), None));
-    }
-    let proxy = Proxy::start(node.addr()).await?;
-    proxy.set_delay(round_trip / 2);
-    Ok((node.url().replace(&node.addr().to_string(), &proxy.addr().to_string()), Some(proxy)))
+async fn measure_at(distance: &Distance<'_>, figures: &mut StoreFigures) -> Result<(), Failure> {
+    let (primary, replica) = (pool(&distance.primary).await?, pool(&distance.replica).await?);
+    let store = PostgresStore::builder("posts").primary(primary).replica("eu", replica);
+    let store = store.build().map_err(failed("be opened"))?;
+    figures.write.extend(writes(distance, &store).await?);
+    figures.read.extend(reads(distance, &store).await?);
+    Ok(())
 }
 
-/// Servers at one distance.
-struct Distant<'a> {
-    settings: &'a Overhead,
-    progress: &'a ProgressBar,
-    round_trip: Duration,
-    primary: String,
-    replica: String,
+async fn writes(distance: &Distance<'_>, store: &PostgresStore) -> Result<Vec<Row>, Failure> {
+    let (raw, shim) = (pool(&distance.primary).await?, store.shim());
+    let body = vec![b'x'; distance.settings.payload];
+    let raw_transaction = async |statement, round: Option<u32>| {
+        let mut transaction = raw.begin().await.map_err(failed(WRITE))?;
+        let write = sqlx::query(statement).bind(&body);
+        let write = if let Some(round) = round { write.bind(row(round)) } else { write };
+        write.execute(&mut *transaction).await.map_err(failed(WRITE))?;
+        transaction.commit().await.map_err(failed(WRITE))
+    };
+    let shim_transaction = async |statement, round: Option<u32>| {
+        let mut transaction = shim.begin().await.map_err(failed(WRITE))?;
+        let write = sqlx::query(statement).bind(&body);
+        let write = if let Some(round) = round { write.bind(row(round)) } else { write };
+        write.execute(&mut transaction).await.map_err(failed(WRITE))?;
+        transaction.commit().await.map_err(failed(WRITE))
+    };
+    let raw_statement = async |_| {
+        let insert = sqlx::query(INSERT_BARE).bind(&body);
+        insert.execute(&raw).await.map(drop).map_err(failed(WRITE))
+    };
+    let shim_statement = async |_| {
+        let lineage = shim.lineage().await.map_err(failed(WRITE))?;
+        let insert = sqlx::query(INSERT_BOUND).bind(&body).bind(lineage);
+        insert.execute(&shim).await.map(drop).map_err(failed(WRITE))
+    };
+    let raw_insert = async |_| raw_transaction(INSERT_BARE, None).await;
+    let shim_insert = async |_| shim_transaction(INSERT, None).await;
+    let raw_update = async |round| raw_transaction(UPDATE_BARE, Some(round)).await;
+    let shim_update = async |round| shim_transaction(UPDATE, Some(round)).await;
+    Ok(vec![
+        distance.pairs("transaction, insert").measure(raw_insert, shim_insert).await?,
+        distance.pairs("transaction, update (lineage joined)").measure(raw_update, shim_update).await?,
+        distance.pairs("statement, lineage bound").measure(raw_statement, shim_statement).await?,
+        distance
+            .pairs("… and handed over at once")
+            .measure_handed_over(raw_statement, shim_statement)
+            .await?,
+        distance.pairs("transaction for a statement").measure(raw_statement, shim_insert).await?,
+    ])
 }
 
-impl Distant<'_> {
-    async fn measure(&self, figures: &mut StoreFigures) -> Result<(), Failure> {
-        let (primary, replica) = (pool(&self.primary).await?, pool(&self.replica).await?);
-        let store = PostgresStore::builder("posts").primary(primary).replica("eu", replica);
-        let store = store.build().map_err(failed("be opened"))?;
-        self.writes(&store, figures).await?;
-        self.reads(&store, figures).await
-    }
-
-    fn pairs(&self, form: &'static str) -> Pairs<'_> {
-        let Self { settings, progress, round_trip, .. } = *self;
-        Pairs { form, round_trip, rounds: settings.rounds, progress }
-    }
-
-    async fn writes(&self, store: &PostgresStore, figures: &mut StoreFigures) -> Result<(), Failure> {
-        let (raw, shim) = (pool(&self.primary).await?, store.shim());
-        let body = vec![b'x'; self.settings.payload];
-        let raw_transaction = async |statement, round: Option<u32>| {
-            let mut transaction = raw.begin().await.map_err(failed(WRITE))?;
-            let write = sqlx::query(statement).bind(&body);
-            let write = if let Some(round) = round { write.bind(row(round)) } else { write };
-            write.execute(&mut *transaction).await.map_err(failed(WRITE))?;
-            transaction.commit().await.map_err(failed(WRITE))
-        };
-        let shim_transaction = async |statement, round: Option<u32>| {
-            let mut transaction = shim.begin().await.map_err(failed(WRITE))?;
-            let write = sqlx::query(statement).bind(&body);
-            let write = if let Some(round) = round { write.bind(row(round)) } else { write };
-            write.execute(&mut transaction).await.map_err(failed(WRITE))?;
-            transaction.commit().await.map_err(failed(WRITE))
-        };
-        let raw_statement = async |_| {
-            let insert = sqlx::query(INSERT_BARE).bind(&body);
-            insert.execute(&raw).await.map(drop).map_err(failed(WRITE))
-        };
-        let shim_statement = async |_| {
-            let lineage = shim.lineage().await.map_err(failed(WRITE))?;
-            let insert = sqlx::query(INSERT_BOUND).bind(&body).bind(lineage);
-            insert.execute(&shim).await.map(drop).map_err(failed(WRITE))
-        };
-        let raw_insert = async |_| raw_transaction(INSERT_BARE, None).await;
-        let shim_insert = async |_| shim_transaction(INSERT, None).await;
-        let raw_update = async |round| raw_transaction(UPDATE_BARE, Some(round)).await;
-        let shim_update = async |round| shim_transaction(UPDATE, Some(round)).await;
-        let handed_over = async |round| {
-            shim_statement(round).await?;
-            if let Some(scope) = LineageScope::current() {
-                scope.settled().await;
-            }
-            Ok(())
-        };
-        let rows = [
-            self.pairs("transaction, insert").measure(raw_insert, shim_insert).await?,
-            self.pairs("transaction, update (lineage joined)").measure(raw_update, shim_update).await?,
-            self.pairs("statement, lineage bound").measure(raw_statement, shim_statement).await?,
-            self.pairs("… and handed over at once").measure(raw_statement, handed_over).await?,
-            self.pairs("transaction for a statement").measure(raw_statement, shim_insert).await?,
-        ];
-        figures.write.extend(rows);
-        Ok(())
-    }
-
-    async fn reads(&self, store: &PostgresStore, figures: &mut StoreFigures) -> Result<(), Failure> {
-        let (raw, shim) = (pool(&self.replica).await?, store.reads());
-        let raw_read = async |round| {
-            let row = sqlx::query(SELECT).bind(row(round)).fetch_one(&raw).await;
-            row.map(drop).map_err(failed(READ))
-        };
-        let shim_read = async |round| {
-            let row = sqlx::query(SELECT_LINEAGE).bind(row(round)).fetch_one(&shim).await;
-            row.map(drop).map_err(failed(READ))
-        };
-        let handed_over = async |round| {
-            shim_read(round).await?;
-            if let Some(scope) = LineageScope::current() {
-                scope.settled().await;
-            }
-            Ok(())
-        };
-        let rows = [
-            self.pairs("select").measure(raw_read, shim_read).await?,
-            self.pairs("… and lineage handed over at once").measure(raw_read, handed_over).await?,
-        ];
-        figures.read.extend(rows);
-        Ok(())
-    }
+async fn reads(distance: &Distance<'_>, store: &PostgresStore) -> Result<Vec<Row>, Failure> {
+    let (raw, shim) = (pool(&distance.replica).await?, store.reads());
+    let raw_read = async |round| {
+        let row = sqlx::query(SELECT).bind(row(round)).fetch_one(&raw).await;
+        row.map(drop).map_err(failed(READ))
+    };
+    let shim_read = async |round| {
+        let row = sqlx::query(SELECT_LINEAGE).bind(row(round)).fetch_one(&shim).await;
+        row.map(drop).map_err(failed(READ))
+    };
+    Ok(vec![
+        distance.pairs("select").measure(raw_read, shim_read).await?,
+        distance.pairs("… and lineage handed over at once").measure_handed_over(raw_read, shim_read).await?,
+    ])
 }
 
 fn row(round: u32) -> i32 {

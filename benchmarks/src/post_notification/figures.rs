@@ -9,7 +9,7 @@ use super::detection::Detection;
 use super::rounds::Seen;
 use super::stage::Stage;
 use crate::cli::Mode;
-use crate::statistics::{Durations, Quantiles, Rate, rounded};
+use crate::statistics::{Durations, Quantiles, Rate, milliseconds};
 
 /// All figures of a run. Times are in milliseconds, sizes in bytes.
 #[derive(Debug, Serialize)]
@@ -113,11 +113,11 @@ impl Figures {
             posts: cell.posts.to_string(),
             notifier: cell.notifier.to_string(),
             variant: cell.variant.to_string(),
-            lag_ms: cell.lag.map(|lag| rounded(lag.as_secs_f64() * 1e3)),
+            lag_ms: cell.lag.map(milliseconds),
             rounds: settings.rounds,
             seed: settings.seed,
             payload_bytes: settings.payload,
-            pace_ms: rounded(settings.pace().as_secs_f64() * 1e3),
+            pace_ms: milliseconds(settings.pace()),
             versions,
             modes,
         }

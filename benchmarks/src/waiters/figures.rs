@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Turn;
 use crate::cli::Waiters;
-use crate::statistics::{Durations, rounded};
+use crate::statistics::{Durations, median, milliseconds};
 
 /// All figures of a run. Times are in milliseconds, from the acknowledged write until the waiter went on.
 #[derive(Debug, Serialize)]
@@ -61,22 +61,21 @@ impl Measured {
         self.late += turn.late;
     }
 
-    fn median_questions(&mut self) -> u64 {
-        self.questions.sort_unstable();
-        self.questions.get(self.questions.len() / 2).copied().unwrap_or_default()
+    fn median_questions(&self) -> u64 {
+        median(self.questions.iter().copied())
     }
 }
 
 impl Figures {
     pub(crate) fn new(settings: &Waiters, version: String, points: Vec<Point>) -> Self {
         let (store, repeats) = (settings.store.to_string(), settings.repeats);
-        let lag_ms = rounded(settings.lag.as_secs_f64() * 1e3);
+        let lag_ms = milliseconds(settings.lag);
         Self { workload: "waiters", store, version, lag_ms, repeats, points }
     }
 }
 
 impl Point {
-    pub(crate) fn new(waiters: u32, bytes: u64, barriers: &mut Measured, polls: &mut Measured) -> Self {
+    pub(crate) fn new(waiters: u32, bytes: u64, barriers: &Measured, polls: &Measured) -> Self {
         let quantiles =
             |measured: &Measured| measured.waits.iter().copied().collect::<Durations>().quantiles();
         let (barrier, poll) = (quantiles(barriers), quantiles(polls));

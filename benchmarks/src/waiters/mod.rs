@@ -79,7 +79,7 @@ impl Stage {
             polls.add(polls::run(self, &self.post(), waiters).await?);
             progress.inc(1);
         }
-        Ok(Point::new(waiters, bytes, &mut barriers, &mut polls))
+        Ok(Point::new(waiters, bytes, &barriers, &polls))
     }
 
     /// A new post, and a small one: polling for it should cost no more than asking whether it exists.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::distinct;
 use crate::cli::Mode;
 use crate::post_notification::figures::{Figures, ModeFigures};
-use crate::statistics::Quantiles;
+use crate::statistics::{Quantiles, median};
 
 /// The drawing's units are CSS pixels at full width.
 const WIDTH: f64 = 540.0;
@@ -107,11 +107,7 @@ fn described(bands: &Bands) -> String {
 }
 
 fn middle_of(lines: &[Line]) -> String {
-    let middle = |of: fn(&Quantiles) -> f64| {
-        let mut all: Vec<f64> = lines.iter().map(|line| of(&line.quantiles)).collect();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied().unwrap_or_default()
-    };
+    let middle = |of: fn(&Quantiles) -> f64| median(lines.iter().map(|line| of(&line.quantiles)));
     format!("{:.1} / {:.1}", middle(|line| line.p50), middle(|line| line.p99))
 }
 

@@ -4,6 +4,7 @@
 //!   response tells what was written.
 //! - [`PropagateLayer`], around a client: each call takes the current lineage along, and joins what
 //!   comes back.
+//! - [`SessionLayer`], in a service that browsers call: its responses give them a token of what their requests did.
 //! - [`BarrierLayer`], before a handler: it is called once that lineage is visible here.
 //!
 //! They are plain tower layers over `http` types, so the same ones serve axum, tonic, hyper and
@@ -26,6 +27,8 @@ mod lineage_layer;
 mod propagate;
 mod propagate_body;
 mod reply;
+mod session_layer;
+mod settling;
 
 #[cfg(feature = "tonic")]
 pub(crate) use answer::Answer;
@@ -36,6 +39,7 @@ pub use lineage_body::LineageBody;
 pub use lineage_layer::{LineageFuture, LineageLayer, WithLineage};
 pub use propagate::{Propagate, PropagateFuture, PropagateLayer};
 pub use propagate_body::PropagateBody;
+pub use session_layer::{IssuesSessions, SessionFuture, SessionLayer};
 
 #[cfg(feature = "reqwest")]
 pub(crate) use headers::announces_trailer;

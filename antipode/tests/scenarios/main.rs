@@ -1,6 +1,7 @@
 //! What the layers do around real services: a module an incident.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by it")]
 
+mod a_browser_goes_through_two_services;
 #[cfg(all(feature = "mongodb", feature = "worker"))]
 mod a_worker_follows_changes;
 #[cfg(all(feature = "kafka", feature = "worker"))]

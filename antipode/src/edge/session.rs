@@ -22,7 +22,8 @@ const MAX_TOKENS: usize = 4;
 /// Issues and reads session tokens: signed, expiring, for one audience.
 ///
 /// A token holds what a user's requests did and saw, so that their next request, through another service or
-/// in another region, waits for it. Give the response one, made of the lineage that the request ended with;
+/// in another region, waits for it. Give the response one, made of the lineage that the request ended with, as the layer
+/// `tower::SessionLayer` does;
 /// give the requests to an [`Inbound`](super::Inbound) that takes [sessions](super::Inbound::sessions). All
 /// services that share sessions have the same keys and audience.
 ///

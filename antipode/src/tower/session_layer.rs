@@ -160,6 +160,19 @@ impl Issuer {
     }
 }
 
+impl Issuing {
+    /// What the next token covers, if that is more than this one does. Never less: also where the request began without
+    /// its token, by the policy around.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Lineage>> {
+        let mut lineage = ready!(self.settling.poll(cx));
+        if self.brought.covers(&lineage) {
+            return Poll::Ready(None);
+        }
+        lineage.join(&self.brought);
+        Poll::Ready(Some(lineage))
+    }
+}
+
 pin_project! {
     /// The response of [`IssuesSessions`].
     pub struct SessionFuture<F, B> {
@@ -182,15 +195,13 @@ where
         if this.response.is_none() {
             *this.response = Some(ready!(this.call.poll(cx))?);
         }
-        let lineage = match this.issuing {
-            Some(issuing) => Some(ready!(issuing.settling.poll(cx))),
+        let more = match this.issuing {
+            Some(issuing) => ready!(issuing.poll_more(cx)),
             None => None,
         };
         let Some(mut response) = this.response.take() else { return Poll::Pending };
-        if let (Some(issuing), Some(lineage)) = (this.issuing, lineage)
-            && !issuing.brought.covers(&lineage)
-        {
-            issuing.issuer.issue(&lineage, response.headers_mut());
+        if let (Some(Issuing { issuer, .. }), Some(more)) = (this.issuing, more) {
+            issuer.issue(&more, response.headers_mut());
         }
         Poll::Ready(Ok(response))
     }

@@ -202,6 +202,18 @@ async fn what_came_in_baggage_that_is_trusted_goes_into_the_token() -> Test {
 }
 
 #[tokio::test]
+async fn a_service_that_does_not_read_the_token_takes_nothing_off_it() -> Test {
+    let layers = (LineageLayer::new(Inbound::discard()), SessionLayer::cookies(tokens()));
+    let known = WriteId::unplaced("orders".parse()?);
+    let posts = store("posts")?;
+    let write = || async { posts.shim().put("post", "hello").await.map(drop).expect("the store runs") };
+    let answered = answer(&layers, cookie(&known.into(), &tokens())?, write).await;
+    let knows = Browser { cookie: cookie_set(&answered) }.knows();
+    assert!(knows.covers_write(&known) && knows.writes().len() == 2, "{knows:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn outside_of_a_lineage_layer_there_is_nothing_to_issue() -> Test {
     let handler = service_fn(async |_: Request<()>| {
         assert!(LineageScope::current().is_none());

@@ -1,10 +1,10 @@
 //! What tonic services ask for.
 //!
-//! The layers of [`tower`](crate::tower) serve tonic as they are: [`LineageLayer`](crate::tower::LineageLayer)
-//! and [`BarrierLayer`](crate::tower::BarrierLayer) by `Server::layer`,
-//! [`PropagateLayer`](crate::tower::PropagateLayer) around a `Channel`, which the generated clients take in
-//! place of the channel. Here is a failed barrier as a status, for methods that put the barrier where they
-//! need it.
+//! The layers of [`tower`](crate::tower) serve tonic as they are:
+//! [`LineageLayer`](crate::tower::LineageLayer) and [`BarrierLayer`](crate::tower::BarrierLayer) by
+//! `Server::layer`, [`PropagateLayer`](crate::tower::PropagateLayer) around a `Channel`, which the
+//! generated clients take in place of the channel. Here is a failed barrier as a status, for methods that
+//! put the barrier where they need it.
 //!
 //! ```
 //! use antipode::prelude::*;

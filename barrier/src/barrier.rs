@@ -43,9 +43,9 @@ enum Closure {
 /// A barrier about to be awaited: it returns when every write of the lineage is visible at a replica
 /// of each store, or an error when its deadline passes or waiting is vain.
 ///
-/// One that waits is a `tracing` span `barrier` with the fields `outcome`, `waited_us`, `prevented` and `skipped`;
-/// in it, one `store_wait` for each store that was asked, with `store`, `replica`, `verdict`, `waited_us` and
-/// `prevented`. Both are of level debug.
+/// One that waits is a `tracing` span `barrier` with the fields `outcome`, `waited_us`, `prevented` and
+/// `skipped`; in it, one `store_wait` for each store that was asked, with `store`, `replica`, `verdict`,
+/// `waited_us` and `prevented`. Both are of level debug.
 ///
 /// On a lineage that is known to be visible it is a comparison with what the last probes answered: no
 /// network, no allocation, no task; now and then one of many has a replica asked anew, and does not wait
@@ -152,8 +152,8 @@ impl<'a> Barrier<'a> {
     /// Dry run: what is known now of every write, by asking once. Waits for nothing else, and no
     /// longer than the deadline.
     ///
-    /// Stores that did not answer in time are left out, and so are branches. Without a current lineage there is nothing
-    /// to ask about.
+    /// Stores that did not answer in time are left out, and so are branches. Without a current lineage
+    /// there is nothing to ask about.
     pub async fn probe(self) -> Vec<Dependency> {
         let lineage = match self.subject {
             Subject::Given(lineage) => lineage.clone(),

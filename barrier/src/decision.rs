@@ -1,6 +1,6 @@
 //! What the replicas' and the primary's word mean together.
 
-use crate::watch::Status;
+use crate::standing::Status;
 use crate::{OnTimeout, Verdict};
 
 /// What is known of the writes at the primary.

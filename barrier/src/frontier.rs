@@ -22,14 +22,6 @@ pub enum Verdict {
     Indeterminate,
 }
 
-impl Verdict {
-    /// Whether waiting cannot change it.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        !matches!(self, Verdict::Visible | Verdict::Pending)
-    }
-}
-
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

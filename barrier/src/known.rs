@@ -6,7 +6,7 @@ use antipode_lineage::{Shard, WriteId};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::watch::Wanted;
+use crate::wanted::Wanted;
 use crate::{Frontier, Frontiers, Verdict};
 
 /// The frontier of each shard that was answered for, and when that probe began. Sorted by shard.

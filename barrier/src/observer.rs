@@ -59,7 +59,8 @@ pub struct Probed<'a> {
     /// What it answered, or why it did not.
     pub result: Result<&'a Frontiers, &'a ProbeError>,
     /// For how long the replica has been seen to lag: since the first of those came who waited for it until
-    /// this answer, and whose writes it was found to lack before. It lagged by at least that. Zero if nobody did.
+    /// this answer, and whose writes it was found to lack before. It lagged by at least that. Zero if
+    /// nobody did.
     pub behind: Duration,
     /// If the answer ended such a wait: the time since the last probe began that found the writes missing.
     /// They became visible in between, so it was noticed no later than this after. `None` also where the

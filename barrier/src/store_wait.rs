@@ -10,8 +10,9 @@ use tracing::Span;
 
 use crate::decision::{Decision, PrimaryView, decide};
 use crate::registry::RegisteredStore;
-use crate::watch::{Status, Wanted};
-use crate::watcher::{Bell, Seat, shards_of};
+use crate::standing::{Status, standing};
+use crate::wanted::Wanted;
+use crate::watcher::{Bell, Seat};
 use crate::{BoxFuture, Dependency, Frontiers, Observer, OnTimeout, Verdict, Wait};
 
 /// What a barrier needs of one store.
@@ -175,7 +176,7 @@ impl Need<'_> {
         if primary.shows(writes, Instant::now()) {
             return PrimaryView::Said(Verdict::Visible);
         }
-        match primary.ask(shards_of(writes)).await {
+        match primary.ask(Wanted::by(writes)).await {
             Ok(frontiers) => PrimaryView::Said(least_settled(&frontiers, writes)),
             Err(_) => PrimaryView::Silent,
         }
@@ -240,14 +241,14 @@ impl Need<'_> {
             Ok(writes) => writes,
             Err(write) => return self.condemned(Verdict::Indeterminate, &[write]),
         };
-        let asked = self.store.replicas.iter().map(|watcher| watcher.ask(shards_of(&writes)));
+        let asked = self.store.replicas.iter().map(|watcher| watcher.ask(Wanted::by(&writes)));
         let (answers, primary) =
             futures_util::future::join(futures_util::future::join_all(asked), self.ask_primary(&writes))
                 .await;
         let look = |write: &WriteId| {
             let one = std::slice::from_ref(write);
             let statuses = answers.iter().map(|answer| match answer {
-                Ok(frontiers) => crate::watch::standing(|write| frontiers.verdict(write), one).0,
+                Ok(frontiers) => standing(|write| frontiers.verdict(write), one).0,
                 Err(_) => Status::Down,
             });
             let statuses: Vec<Status> = statuses.collect();

@@ -12,24 +12,9 @@ use tokio::time::Instant;
 
 use crate::known::Known;
 use crate::pacing::Pacing;
-use crate::{Frontiers, ProbeError, Target, Verdict};
-
-/// How a waiter stands at this replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// No answer since it came.
-    Joining,
-    /// The last probe failed, and there was no answer before it.
-    Down,
-    /// Not all applied yet.
-    Pending,
-    /// A write belongs to an epoch (or a shard) that the replica does not know.
-    Stranger,
-    /// A write is not part of the replica's history. It waits no longer.
-    Lost,
-    /// All applied. It waits no longer.
-    Visible,
-}
+use crate::standing::{Status, standing};
+use crate::wanted::Wanted;
+use crate::{Frontiers, ProbeError, Target};
 
 pub(crate) type WaiterId = u64;
 
@@ -44,28 +29,6 @@ pub(crate) enum Step {
     Await(Target, Wanted),
     /// Nothing before then, unless someone joins.
     Sleep(Instant),
-}
-
-/// The shards to ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    All,
-    Of(Vec<Shard>),
-}
-
-impl Wanted {
-    /// Whether this shard is one of them.
-    pub(crate) fn contains(&self, shard: Shard) -> bool {
-        match self {
-            Wanted::All => true,
-            Wanted::Of(shards) => shards.contains(&shard),
-        }
-    }
-
-    /// Whether an answer about these shards says how all the writes stand.
-    fn covers(&self, writes: &[WriteId]) -> bool {
-        writes.iter().all(|write| self.contains(write.shard))
-    }
 }
 
 #[derive(Debug)]
@@ -363,27 +326,6 @@ impl<T: Clone> Watch<T> {
         let unqueued = self.waiters.values().filter(|waiter| waiter.queued.is_none());
         shards.extend(unqueued.flat_map(|waiter| waiter.writes.iter().map(|write| write.shard)));
         Wanted::Of(shards.into_iter().collect())
-    }
-}
-
-/// How `writes` stand by the verdict on each; if pending, the first place to wait for.
-pub(crate) fn standing(
-    verdict: impl Fn(&WriteId) -> Verdict,
-    writes: &[WriteId],
-) -> (Status, Option<(Shard, Position)>) {
-    let (mut stranger, mut next) = (false, None);
-    for write in writes {
-        match verdict(write) {
-            Verdict::Visible => {}
-            Verdict::Pending => next = next.or(Some((write.shard, write.position))),
-            Verdict::Lost => return (Status::Lost, None),
-            Verdict::Unreachable | Verdict::Indeterminate => stranger = true,
-        }
-    }
-    match next {
-        _ if stranger => (Status::Stranger, None),
-        Some(_) => (Status::Pending, next),
-        None => (Status::Visible, None),
     }
 }
 

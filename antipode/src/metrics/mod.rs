@@ -46,9 +46,11 @@
 //!
 //! # Limits
 //!
-//! - The lag is what somebody waited for: it says "at least", it knows nothing of a replica at which nobody waits, and
-//!   it stays as it was last seen until the next probe. For dashboards of the replication itself, use the store's exporter.
-//! - Captures and operations without a lineage are told of the stores that are registered in the process that writes.
+//! - The lag is what somebody waited for: it says "at least", it knows nothing of a replica at which nobody
+//!   waits, and it stays as it was last seen until the next probe. For dashboards of the replication
+//!   itself, use the store's exporter.
+//! - Captures and operations without a lineage are told of the stores that are registered in the process
+//!   that writes.
 
 mod names;
 mod observer;

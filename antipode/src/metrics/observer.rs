@@ -11,7 +11,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::names::{self, *};
 use crate::edge::{EdgeObserver, Fault, Treated};
 
-/// What a barrier that fails may say of a store. Counted from zero: to rates, a count that begins with one is no event.
+/// What a barrier that fails may say of a store. Counted from zero: to rates, a count that begins with one
+/// is no event.
 const OUTCOMES_OF_STORES: [&str; 5] = ["timeout", "store_down", "lost", "unreachable", "indeterminate"];
 
 /// Observes a registry and the edge, and tells the recorder of the process. A clone shares everything.

@@ -11,11 +11,12 @@ use opentelemetry::{Context, KeyValue};
 /// How many writes are remembered by default: about 2 MB.
 pub const DEFAULT_MAX_LINKS: usize = 10_000;
 
-/// An [`Observer`] that remembers the span in which a position was captured, and links to it from the span of the wait for
-/// that position. A clone shares the memory.
+/// An [`Observer`] that remembers the span in which a position was captured, and links to it from the span
+/// of the wait for that position. A clone shares the memory.
 ///
-/// With the layer of `tracing-opentelemetry`, these are the spans `capture`, or the one in which the operation ran if the
-/// position came with its reply, and `store_wait`. The link has the attribute `antipode.write`.
+/// With the layer of `tracing-opentelemetry`, these are the spans `capture`, or the one in which the
+/// operation ran if the position came with its reply, and `store_wait`. The link has the attribute
+/// `antipode.write`.
 ///
 /// ```
 /// # use antipode::prelude::*;
@@ -28,9 +29,9 @@ pub const DEFAULT_MAX_LINKS: usize = 10_000;
 ///
 /// # Limits
 ///
-/// It knows the writes of this process, the latest of them. What another process wrote has no link: the lineage carries
-/// positions, not traces. A lineage keeps the last write to each log, so that is the one linked to; and where a read has put
-/// a later position in its place, there is none.
+/// It knows the writes of this process, the latest of them. What another process wrote has no link: the
+/// lineage carries positions, not traces. A lineage keeps the last write to each log, so that is the one
+/// linked to; and where a read has put a later position in its place, there is none.
 #[derive(Debug, Clone)]
 pub struct WriteLinks {
     spans: Arc<Mutex<Spans>>,

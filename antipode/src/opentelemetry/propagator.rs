@@ -38,21 +38,24 @@ use crate::edge::{Admitted, BAGGAGE_HEADER, Inbound};
 ///
 /// # Why around
 ///
-/// A carrier holds one baggage header, and a propagator sets it whole: of two that stand side by side the second
-/// would overwrite the first. So this one lets those within write theirs, and makes one header of it: the
-/// lineage first, then the members of others. What came in goes on byte for byte, also what the SDK cannot
-/// read, but for what the application changed in the context's baggage. The SDK never gets to see the
-/// lineage, so an old one does not come back through it.
+/// A carrier holds one baggage header, and a propagator sets it whole: of two that stand side by side the
+/// second would overwrite the first. So this one lets those within write theirs, and makes one header of
+/// it: the lineage first, then the members of others. What came in goes on byte for byte, also what the SDK
+/// cannot read, but for what the application changed in the context's baggage. The SDK never gets to see
+/// the lineage, so an old one does not come back through it.
 ///
 /// # Limits
 ///
-/// - Set no other baggage propagator beside it: one that comes later would take the lineage off again. The receiver then
-///   sees that there is none.
-/// - A carrier tells its other header lines by [`Extractor::get_all`]; one that does not shows only the first.
-/// - A propagator has no answer: what the [`Inbound`] policy would refuse counts as [everything](Lineage::everything).
-///   It reads no session tokens, and it does not know whom a call is for: for strangers, use one without lineage.
-/// - Injecting does not wait: a capture under way goes as an unplaced write, for which a barrier waits longer.
-///   `scope.settled().await` before avoids that. [`PropagateLayer`](crate::tower) does both, and needs no OpenTelemetry.
+/// - Set no other baggage propagator beside it: one that comes later would take the lineage off again. The
+///   receiver then sees that there is none.
+/// - A carrier tells its other header lines by [`Extractor::get_all`]; one that does not shows only the
+///   first.
+/// - A propagator has no answer: what the [`Inbound`] policy would refuse counts as
+///   [everything](Lineage::everything). It reads no session tokens, and it does not know whom a call is
+///   for: for strangers, use one without lineage.
+/// - Injecting does not wait: a capture under way goes as an unplaced write, for which a barrier waits
+///   longer. `scope.settled().await` before avoids that. [`PropagateLayer`](crate::tower) does both, and
+///   needs no OpenTelemetry.
 pub struct LineagePropagator {
     inner: Box<dyn TextMapPropagator + Send + Sync>,
     inbound: Inbound,

@@ -69,7 +69,8 @@ impl Notifier for KafkaNotifier {
                 AnyConsumer::Raw(config.create().map_err(failed("subscribe"))?)
             };
             self.servers.assign_from_now(consumer.inner()).await?;
-            // A consumer begins to fetch when it has found the leader: the first round is not to wait for that.
+            // A consumer begins to fetch when it has found the leader: the first round is not to wait for
+            // that.
             let first = format!("first of {channel}");
             let record = FutureRecord::<str, str>::to(TOPIC).key(&first);
             self.raw.send(record, LIMIT).await.map_err(|(error, _)| failed("subscribe")(error))?;

@@ -145,9 +145,9 @@ impl MongoTopology {
         found.ok_or_else(|| self.primary().server().timeout("followed by an elected primary"))
     }
 
-    /// Makes a secondary the primary, which must have as much of the log as most of the members, and
-    /// waits until a majority follows it: then no later election undoes this one. If there is no majority of running members left, the others are taken out of the set first, as an
-    /// operator would do it.
+    /// Makes a secondary the primary, which must have as much of the log as most of the members, and waits
+    /// until a majority follows it: then no later election undoes this one. If there is no majority of
+    /// running members left, the others are taken out of the set first, as an operator would do it.
     ///
     /// # Errors
     ///

@@ -149,8 +149,7 @@ pub enum Fault {
 
 impl Fault {
     /// Whether [`Bed::heal`] does not bring back what was before.
-    #[must_use]
-    pub fn is_lasting(&self) -> bool {
+    pub(crate) fn is_lasting(&self) -> bool {
         matches!(self, Fault::StopPrimary | Fault::Failover { .. })
     }
 }

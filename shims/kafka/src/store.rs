@@ -33,8 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// producers and consumers carry lineage. A clone shares everything.
 ///
 /// A position is a record's offset + 1, an epoch is the topic's id and the partition's leader epoch. **What
-/// a barrier promises** is what [`Visible`](crate::Visible) says, within the log that the partition has now: a record of
-/// a topic that was deleted since, or one that a new leader cut off, is lost.
+/// a barrier promises** is what [`Visible`](crate::Visible) says, within the log that the partition has
+/// now: a record of a topic that was deleted since, or one that a new leader cut off, is lost.
 ///
 /// ```no_run
 /// use std::time::Duration;

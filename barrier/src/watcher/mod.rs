@@ -1,13 +1,14 @@
-//! The one task per replica that probes on behalf of all waiting barriers.
+//! The place where barriers wait at one replica, and what they look at there.
+
+mod task;
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use antipode_lineage::{ReplicaName, Shard, StoreName, WriteId};
+use antipode_lineage::{ReplicaName, StoreName, WriteId};
 use arc_swap::ArcSwapOption;
 use futures_util::task::AtomicWaker;
 use tokio::runtime::Handle;
@@ -15,10 +16,13 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use self::task::Driven;
 use crate::known::Known;
-use crate::observer::{Observer, ProbeKind, Probed};
-use crate::watch::{self, Changes, Status, Step, WaiterId, Wanted, Watch};
-use crate::{BoxFuture, Frontiers, ProbeError, Replica, Shards, Target, Verdict};
+use crate::observer::Observer;
+use crate::standing::{Status, standing};
+use crate::wanted::Wanted;
+use crate::watch::{WaiterId, Watch};
+use crate::{Frontiers, ProbeError, Replica, Verdict};
 
 /// How watchers treat their replicas.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +164,7 @@ impl Watcher {
         // A barrier may be looked at from outside of a runtime.
         if Handle::try_current().is_ok() {
             let mut state = self.inner.lock();
-            state.watch.ask(now, Slot::new(Arc::default()), shards_of(writes));
+            state.watch.ask(now, Slot::new(Arc::default()), Wanted::by(writes));
             Inner::keep_driven(&self.inner, &mut state);
             self.inner.joined.notify_one();
         }
@@ -170,7 +174,7 @@ impl Watcher {
     pub(crate) fn showed(&self, writes: &[WriteId]) -> bool {
         let published = self.inner.known.load();
         published.as_ref().is_some_and(|published| {
-            watch::standing(|write| published.known.verdict(write), writes).0 == Status::Visible
+            standing(|write| published.known.verdict(write), writes).0 == Status::Visible
         })
     }
 
@@ -242,8 +246,6 @@ impl Drop for Asking<'_> {
     }
 }
 
-// === impl Inner: the task ===
-
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -251,140 +253,8 @@ impl Inner {
 
     fn keep_driven(this: &Arc<Self>, state: &mut State) {
         if state.task.is_none() && !state.watch.is_idle() {
-            let task = tokio::spawn(Self::drive(Driven { inner: Arc::clone(this), rested: false }));
+            let task = tokio::spawn(Driven::new(Arc::clone(this)).drive());
             state.task = Some(task.abort_handle());
         }
     }
-
-    async fn drive(mut driven: Driven) {
-        let inner = Arc::clone(&driven.inner);
-        loop {
-            let now = Instant::now();
-            let step = {
-                let mut state = inner.lock();
-                let step = state.watch.next(now);
-                if step == Step::Rest {
-                    // Under the lock: whoever joins next finds no task and starts one.
-                    state.task = None;
-                    driven.rested = true;
-                    return;
-                }
-                step
-            };
-            match step {
-                Step::Rest => return,
-                Step::Sleep(until) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(until) => {}
-                        () = inner.joined.notified() => {}
-                    }
-                }
-                Step::Probe(wanted) => inner.probe(wanted).await,
-                Step::Await(target, wanted) => match inner.replica.wait(target) {
-                    None => inner.probe(wanted).await,
-                    Some(wait) => inner.await_target(target, wait, wanted).await,
-                },
-            }
-        }
-    }
-
-    fn begin(&self, target: Option<Target>, asked: Wanted) -> (u64, Instant) {
-        let now = Instant::now();
-        self.probes.fetch_add(1, Ordering::Relaxed);
-        (self.lock().watch.begin(now, target, asked), now)
-    }
-
-    /// Lets the server hold the request; those who join meanwhile end that only if its answer cannot
-    /// serve them.
-    async fn await_target(
-        &self,
-        target: Target,
-        wait: BoxFuture<'_, Result<Frontiers, ProbeError>>,
-        wanted: Wanted,
-    ) {
-        let (number, begun) = self.begin(Some(target), Wanted::Of(vec![target.shard]));
-        let mut wait = pin!(tokio::time::timeout(self.settings.probe_limit, wait));
-        loop {
-            tokio::select! {
-                answer = &mut wait => return match answer {
-                    Ok(answer) => self.take(number, begun, ProbeKind::Held, answer),
-                    // Not a failure of the server yet: it may just have nothing to say.
-                    Err(_) => self.probe(wanted).await,
-                },
-                () = self.joined.notified() => {
-                    if self.lock().watch.has_questions() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn probe(&self, wanted: Wanted) {
-        let (number, begun) = self.begin(None, wanted.clone());
-        let shards = match &wanted {
-            Wanted::All => Shards::All,
-            Wanted::Of(shards) => Shards::Of(shards),
-        };
-        let limit = self.settings.probe_limit;
-        let answer = match tokio::time::timeout(limit, self.replica.probe(shards)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ProbeError::new(format!("no answer within {limit:?}"))),
-        };
-        self.take(number, begun, ProbeKind::Asked, answer);
-    }
-
-    fn take(&self, number: u64, begun: Instant, kind: ProbeKind, answer: Result<Frontiers, ProbeError>) {
-        let now = Instant::now();
-        let (changes, behind) = {
-            let mut state = self.lock();
-            // Before the answer ends it: a request that the server held is answered only then.
-            let behind = state.watch.behind(now);
-            let changes = match &answer {
-                Ok(frontiers) => state.watch.answered(now, number, begun, frontiers),
-                Err(error) => state.watch.failed(number, error.clone()),
-            };
-            let publish =
-                |known: &Known| Published { known: known.clone(), followed: AtomicBool::new(false) };
-            self.known.store(state.watch.known().map(publish).map(Arc::new));
-            (changes, behind)
-        };
-        let Changes { waiters, askers, detected } = changes;
-        for (slot, status) in waiters {
-            slot.set(status);
-        }
-        for slot in askers {
-            slot.set(Status::Visible);
-        }
-        let Self { store, name: replica, .. } = *self;
-        let (took, result) = (now.duration_since(begun), answer.as_ref());
-        self.observer.probed(&Probed { store, replica, kind, took, result, behind, detected });
-    }
-}
-
-/// The task's hold on its watcher. However the task ends, the waiters get to know of it, and one of
-/// them starts the next.
-struct Driven {
-    inner: Arc<Inner>,
-    rested: bool,
-}
-
-impl Drop for Driven {
-    fn drop(&mut self) {
-        if self.rested {
-            return;
-        }
-        let mut state = self.inner.lock();
-        state.task = None;
-        let bells: Vec<_> = state.watch.tokens().map(|slot| Arc::clone(&slot.bell)).collect();
-        drop(state);
-        bells.iter().for_each(|bell| bell.wake());
-    }
-}
-
-/// The shards of some writes of one store, sorted.
-pub(crate) fn shards_of(writes: &[WriteId]) -> Wanted {
-    let mut shards: Vec<Shard> = writes.iter().map(|write| write.shard).collect();
-    shards.dedup();
-    Wanted::Of(shards)
 }

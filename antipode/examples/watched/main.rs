@@ -15,6 +15,7 @@ mod profiles;
 mod reader;
 mod telemetry;
 
+use std::env;
 use std::time::Duration;
 
 use antipode::memory::Lag;
@@ -26,12 +27,16 @@ use tracing::{Instrument, info_span};
 use crate::profiles::Profiles;
 use crate::reader::Reader;
 
+/// The port that the Prometheus of `docker/compose.yaml` scrapes. An argument names another.
+const SCRAPED: u16 = 9898;
+
 /// What ends the example.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let metrics = telemetry::serve_metrics()?;
+    let port = env::args().nth(1).map_or(Ok(SCRAPED), |port| port.parse())?;
+    let metrics = telemetry::serve_metrics(port)?;
     telemetry::export_spans()?;
     let slow = Lag::of(Duration::from_millis(120));
     let posts = MemoryStore::builder("posts").region("us").lagging("eu", slow).build()?;

@@ -16,17 +16,16 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Failure;
 
-const PORT: u16 = 9898;
 const NAME: &str = "watched";
 
 /// Serves the page that Prometheus scrapes, also to containers.
-pub(crate) fn serve_metrics() -> Result<Metrics, Failure> {
+pub(crate) fn serve_metrics(port: u16) -> Result<Metrics, Failure> {
     PrometheusBuilder::new()
-        .with_http_listener((Ipv4Addr::UNSPECIFIED, PORT))
+        .with_http_listener((Ipv4Addr::UNSPECIFIED, port))
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
         .install()?;
-    println!("metrics: http://127.0.0.1:{PORT}/metrics");
+    println!("metrics: http://127.0.0.1:{port}/metrics");
     Ok(Metrics::new())
 }
 

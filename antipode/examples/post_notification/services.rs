@@ -18,7 +18,7 @@ use axum::routing::{get, put};
 use tokio::net::TcpListener;
 
 use crate::answer::Failure;
-use crate::{plain, protected};
+use crate::{LIMIT, plain, protected};
 
 /// Runs a service until whoever started this process has gone. Its port is the first line of output.
 pub(crate) async fn serve(service: &str, form: &str) -> Result<(), Failure> {
@@ -83,7 +83,7 @@ async fn pages_protected() -> Result<Router, Failure> {
         .primary(PgPool::connect(&env::var("PRIMARY")?).await?)
         .replica("eu", PgPool::connect(&env::var("STANDBY")?).await?)
         .build()?;
-    let registry = Registry::builder().store(posts.clone()).build().await?;
+    let registry = Registry::builder().store(posts.clone()).deadline(LIMIT).build().await?;
     let propagate = PropagateMiddleware::from(PropagateLayer::new(Outbound::to_everyone()));
     let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).with(propagate).build();
     let app = protected::Pages { posts: posts.reads(), registry, client, feeds: env::var("FEEDS")? };

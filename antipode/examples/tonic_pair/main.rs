@@ -2,7 +2,7 @@
 //! just written.
 //!
 //! One tonic service, in two regions, behind [`LineageLayer`] and [`BarrierLayer`]; Europe's reads from a standby that
-//! trails by 50 ms. The client has a [`PropagateLayer`]: what a call wrote comes back with its response (of a stream:
+//! trails by 150 ms. The client has a [`PropagateLayer`]: what a call wrote comes back with its response (of a stream:
 //! at its end), and goes out with the next call. Without, lineage flows nowhere, and the barrier has nothing to wait for.
 //!
 //! ```sh
@@ -35,10 +35,10 @@ use crate::posts::Posts;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How far Europe's standby trails.
-const LAG: Duration = Duration::from_millis(50);
+const LAG: Duration = Duration::from_millis(150);
 
 /// How many posts are written by calls, and how many by streams.
-const POSTS: usize = 40;
+const POSTS: usize = 20;
 
 /// How many of them a stream brings.
 const IN_A_STREAM: usize = 4;
@@ -77,7 +77,7 @@ async fn main() -> Outcome<ExitCode> {
         );
         holds &= match form {
             "with" => called + streamed == 0,
-            _ => called.min(streamed) * 2 > POSTS,
+            _ => called > 0 && streamed > 0,
         };
     }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })

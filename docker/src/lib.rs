@@ -1,6 +1,6 @@
 //! Replicated store topologies for tests and benchmarks, with lag and fault injection.
 //!
-//! A topology is one primary and any number of replicas of a real server, each replica behind a
+//! A topology is one primary and any number of replicas of a real server (or brokers), each replica behind a
 //! [`Proxy`] that can delay, hang, cut and reset its replication. The servers are processes of
 //! this machine, on loopback ports of their own, in a directory of their own: nothing that was
 //! running before is touched, and nothing is left when the topology is dropped, when the test
@@ -9,11 +9,11 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | primary and streaming standbys | [`PostgresTopology`], its nodes [`PostgresNode`] |
-//! | primary and replicas | [`RedisTopology`], its nodes [`RedisNode`] |
+//! | Postgres: a primary and streaming standbys | [`PostgresTopology`], its nodes [`PostgresNode`] |
+//! | Redis: a primary and replicas | [`RedisTopology`], its nodes [`RedisNode`] |
 //! | Redis Cluster: shards of a primary and replicas | [`RedisClusterTopology`], its nodes [`RedisNode`] |
-//! | a Kafka cluster in KRaft mode | [`KafkaTopology`], its nodes [`KafkaNode`] |
-//! | replica set | [`MongoTopology`], its members [`MongoNode`] |
+//! | MongoDB: a replica set | [`MongoTopology`], its members [`MongoNode`] |
+//! | Kafka: brokers in KRaft mode | [`KafkaTopology`], its nodes [`KafkaNode`] |
 //! | what runs the servers | [`Provider`] |
 //! | lag, partitions, half-open and reset connections | [`Proxy`] |
 //! | what can go wrong | [`TopologyError`] |

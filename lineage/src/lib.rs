@@ -12,6 +12,25 @@
     doc = "- [`LineageScope`] is the lineage of the running request, and [`InCurrentLineage`] carries it into spawned tasks."
 )]
 //!
+//! ```
+//! use antipode_lineage::{Epoch, Lineage, LineageCodec, Position, Shard, WriteId};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // What a shim learns from its store when a post is written:
+//! let epoch = Epoch { history: 0x5eed, term: 1 };
+//! let post = WriteId { store: "posts".parse()?, shard: Shard::ONLY, epoch, position: Position(4_711) };
+//!
+//! // What the notification about it carries, and what its reader depends on:
+//! let text = LineageCodec::plain().encode(&Lineage::from(post));
+//! let mut lineage = LineageCodec::plain().decode(&text)?;
+//! assert_eq!(lineage.writes(), [post]);
+//!
+//! // A later write to the same log stands for the earlier one.
+//! lineage.add(WriteId { position: Position(4_812), ..post });
+//! assert_eq!(lineage.writes().len(), 1);
+//! # Ok(()) }
+//! ```
+//!
 //! This crate is pure: no clock, no I/O, and without the `tokio` feature no async.
 //!
 //! The idea and the words are those of *Antipode: Enforcing Cross-Service Causal Consistency in

@@ -1,7 +1,7 @@
 //! The Kafka shim: producers and consumers that carry lineage, and a causal delivery gate.
 //!
 //! - [`KafkaStore`] is what is registered for barriers: some topics of one cluster. Each partition is a
-//!   [shard](partition_shard).
+//!   [shard](partition_shard). The page of [`KafkaStore`] has an example.
 //! - [`KafkaProducer`] wraps the driver's `FutureProducer`, [`KafkaThreadedProducer`] its
 //!   `ThreadedProducer`, [`KafkaConsumer`] its `StreamConsumer`. The driver stays reachable, and is
 //!   re-exported as [`rdkafka`].

@@ -1,6 +1,6 @@
 //! The Postgres shim: sqlx executors that carry lineage, and a store that barriers wait on.
 //!
-//! - [`PostgresStore`] is what is registered: a primary and its streaming standbys.
+//! - [`PostgresStore`] is what is registered: a primary and its streaming standbys. Its page has an example.
 //! - [`PostgresShim`] writes: single statements, and [`PostgresTransaction`]s.
 //! - [`PostgresReads`] reads from the replica that a barrier proved fresh.
 //! - [`PostgresStore::migrate_table`] gives a table its lineage column; [`StoredLineage`] is its value.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use antipode_barrier::Registry;
 use antipode_lineage::WriteId;
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use simulated::{Answer, ROUND_TRIP, SimStore, registry};
 use tokio::time::{sleep, timeout};
 
@@ -154,6 +154,24 @@ fn a_runtime_that_ends_takes_no_one_elses_barrier_along() {
     drop(begun);
     posts.replicas[0].apply(60);
     second.block_on(waiting).unwrap().unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_before_the_watchers_task_ran_takes_no_barrier_along() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let posts = SimStore::new("posts", &[0]);
+    let registry = second.block_on(registry([&posts]));
+    let lineage = posts.lineage(60);
+    let mut waits = Box::pin(registry.barrier_on(&lineage).into_future());
+    // Nobody runs what this spawns.
+    let entered = first.enter();
+    assert!((&mut waits).now_or_never().is_none());
+    drop(entered);
+    assert_eq!(posts.replicas[0].probes(), 0);
+    drop(first);
+    posts.replicas[0].apply(60);
+    second.block_on(registry.barrier_on(&lineage).deadline(Duration::from_secs(20)).into_future()).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

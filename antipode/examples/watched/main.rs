@@ -1,15 +1,16 @@
 //! Services to be watched: readers in Europe follow notices that overtake their posts, behind a barrier.
 //!
-//! `cargo run -p antipode --features metrics,opentelemetry,tower --example watched`, then <http://127.0.0.1:9898/metrics>, or
-//! the dashboard of `docker/compose.yaml` with its profile `observe`.
+//! `cargo run -p antipode --features metrics,opentelemetry,tower --example watched`, then
+//! <http://127.0.0.1:9898/metrics>, or the dashboard of `docker/compose.yaml` with its profile `observe`.
 //!
-//! - `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318` has the spans sent there, which is where that profile's Jaeger
-//!   listens: the requests, their barriers and captures, and the links from a wait to the write that it waited for.
-//! - `POSTGRES=<primary's URL>,<standby's URL>`, with the feature `postgres`, has profiles stored there as well. Only then are there
-//!   captures beside the request, and detections: the embedded stores tell at once.
+//! - `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318` has the spans sent there, which is where that
+//!   profile's Jaeger listens: the requests, their barriers and captures, and the links from a wait to the
+//!   write that it waited for.
+//! - `POSTGRES=<primary's URL>,<standby's URL>`, with the feature `postgres`, has profiles stored there as
+//!   well. Only then are there captures beside the request, and detections: the embedded stores tell at once.
 //!
-//! One reader in eight has no time to wait. Now and then something is written outside of any lineage, and a request comes with
-//! one that cannot be read: so that every panel has something to show.
+//! One reader in eight has no time to wait. Now and then something is written outside of any lineage, and a
+//! request comes with one that cannot be read: so that every panel has something to show.
 
 mod profiles;
 mod reader;

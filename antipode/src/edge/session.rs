@@ -22,10 +22,9 @@ const MAX_TOKENS: usize = 4;
 /// Issues and reads session tokens: signed, expiring, for one audience.
 ///
 /// A token holds what a user's requests did and saw, so that their next request, through another service or
-/// in another region, waits for it. Give the response one, made of the lineage that the request ended with, as the layer
-/// `tower::SessionLayer` does;
-/// give the requests to an [`Inbound`](super::Inbound) that takes [sessions](super::Inbound::sessions). All
-/// services that share sessions have the same keys and audience.
+/// in another region, waits for it. Give the response one, made of the lineage that the request ended with, as
+/// the layer `tower::SessionLayer` does; give the requests to an [`Inbound`](super::Inbound) that takes
+/// [sessions](super::Inbound::sessions). All services that share sessions have the same keys and audience.
 ///
 /// - It shows the browser's owner which stores there are, their shards and positions; no keys, no values.
 /// - Nobody without a key makes or changes one. The signature covers audience and expiry: a token of another

@@ -44,6 +44,8 @@
 //! Stores and replicas are labels only if a registry has them, whatever the lineages of requests name; all
 //! other labels are words of this library. So the number of series does not depend on requests.
 //!
+//! Failures and faults are there from the start, at zero: so the first one is a rise, for rates and alerts.
+//!
 //! # Limits
 //!
 //! - The lag is what somebody waited for: it says "at least", it knows nothing of a replica at which nobody

@@ -50,12 +50,12 @@ use crate::edge::{SESSION_HEADER, SessionTokens};
 ///
 /// # Limits
 ///
-/// - Of responses to requests that a browser makes side by side, the last one's token stays: it has what that request knew,
-///   not what the others did. Where pages do so, let one service keep the session's lineage.
-/// - A token of everything stays until it expires, as it covers all that follows; what was done in the last moments
-///   before is forgotten with it.
-/// - A shared cache must not keep such a response: it would hand one user's token to others, in place of theirs. Send
-///   `cache-control: private`, as with any cookie.
+/// - Of responses to requests that a browser makes side by side, the last one's token stays: it has what that
+///   request knew, not what the others did. Where pages do so, let one service keep the session's lineage.
+/// - A token of everything stays until it expires, as it covers all that follows; what was done in the last
+///   moments before is forgotten with it.
+/// - A shared cache must not keep such a response: it would hand one user's token to others, in place of
+///   theirs. Send `cache-control: private`, as with any cookie.
 #[derive(Debug, Clone)]
 pub struct SessionLayer {
     issuer: Arc<Issuer>,
@@ -88,8 +88,8 @@ impl SessionLayer {
         Self::by(Carrier::Cookie, tokens)
     }
 
-    /// For apps that keep no cookies: the token is in the header [`SESSION_HEADER`], which they send back with their next
-    /// request.
+    /// For apps that keep no cookies: the token is in the header [`SESSION_HEADER`], which they send back
+    /// with their next request.
     #[must_use]
     pub fn headers(tokens: SessionTokens) -> Self {
         Self::by(Carrier::Header, tokens)
@@ -161,8 +161,8 @@ impl Issuer {
 }
 
 impl Issuing {
-    /// What the next token covers, if that is more than this one does. Never less: also where the request began without
-    /// its token, by the policy around.
+    /// What the next token covers, if that is more than this one does. Never less: also where the request
+    /// began without its token, by the policy around.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Lineage>> {
         let mut lineage = ready!(self.settling.poll(cx));
         if self.brought.covers(&lineage) {

@@ -21,8 +21,8 @@ impl Settling {
         &self.scope
     }
 
-    /// What the scope depends on. Waits for captures under way, which have limits of their own; without any it allocates
-    /// nothing.
+    /// What the scope depends on. Waits for captures under way, which have limits of their own; without any
+    /// it allocates nothing.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Lineage> {
         if self.under_way.is_none()
             && let Some(lineage) = self.scope.try_settled()

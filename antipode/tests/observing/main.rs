@@ -1,5 +1,5 @@
-//! What a service that is watched shows: numbers and a dashboard of them, spans, and lineage beside OpenTelemetry's
-//! own baggage.
+//! What a service that is watched shows: numbers and a dashboard of them, spans, and lineage beside
+//! OpenTelemetry's own baggage.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Helpers may what their tests may.
 

@@ -1,4 +1,5 @@
-//! A browser orders at one service and looks at another, in another region. Nothing goes between the two but its cookie.
+//! A browser orders at one service and looks at another, in another region. Nothing goes between the two but
+//! its cookie.
 
 use std::time::{Duration, SystemTime};
 

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use antipode_barrier::{BarrierError, BoxFuture, DEFAULT_DEADLINE, Registry};
-use antipode_lineage::{Lineage, LineageScope};
+use antipode_barrier::{BarrierError, BoxFuture, DEFAULT_DEADLINE, Registry, Store as _};
+use antipode_lineage::{Lineage, LineageScope, StoreName};
 use antipode_redis::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use antipode_redis::redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
 use antipode_redis::redis::{AsyncCommands, Client, RedisError, RedisResult};
@@ -54,6 +55,7 @@ pub struct Entry {
 
 #[derive(Debug)]
 struct Shared {
+    store: StoreName,
     acknowledging: RedisShim<ConnectionManager>,
     reading: RedisShim<ConnectionManager>,
     stream: String,
@@ -94,6 +96,7 @@ impl RedisStream {
         }
         let state = State { entries: VecDeque::new(), read: None, own: Some("0".to_owned()), caller: None };
         let shared = Shared {
+            store: store.name(),
             acknowledging: store.shim(acknowledging),
             reading: store.shim(reading).leaving_entries(),
             stream: stream.to_owned(),
@@ -160,8 +163,8 @@ impl Shared {
             Some(last) => (last.as_str(), options),
             None => (">", options.block(BLOCK)),
         };
-        let batch: Option<StreamReadReply> =
-            connection.xread_options(&[&self.stream], &[from], &options).await?;
+        let batch = connection.xread_options(&[&self.stream], &[from], &options).await;
+        let batch: Option<StreamReadReply> = batch.map_err(|error| self.named(error))?;
         let streams = batch.map(|batch| batch.keys).unwrap_or_default();
         let entries = streams.into_iter().flat_map(|stream| stream.ids);
         let lineage = |entry: &StreamId| match connection.entry_lineage(entry) {
@@ -172,6 +175,16 @@ impl Shared {
             }
         };
         Ok(entries.map(|entry| (entry.clone(), lineage(&entry))).collect())
+    }
+
+    /// The driver says of a silent server only that its time is over.
+    fn named(&self, error: RedisError) -> RedisError {
+        if !error.is_timeout() {
+            return error;
+        }
+        let Self { store, stream, .. } = self;
+        let problem = format!("stream {stream} of {store} was not read in {READ_LIMIT:?}: check its primary");
+        io::Error::new(io::ErrorKind::TimedOut, problem).into()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,14 +8,14 @@ use antipode::mongodb::MongoCollection;
 use antipode::mongodb::mongodb::Client;
 use antipode::mongodb::mongodb::bson::{Document, doc};
 use antipode::prelude::*;
-use antipode::worker::{Change, MongoChanges, Worker};
+use antipode::worker::{Change, Message as _, MongoChanges, Source as _, Worker};
 use antipode_docker::{MongoOptions, MongoTopology};
 use tokio_util::sync::CancellationToken;
 
 use crate::services::{LIMIT, Test, posts_with_europe_cut_off};
 
 struct Stage {
-    _topology: MongoTopology,
+    topology: MongoTopology,
     client: Client,
     notices: MongoCollection<Document>,
     posts: MemoryStore,
@@ -24,13 +24,17 @@ struct Stage {
 
 impl Stage {
     async fn open() -> Test<Self> {
-        let topology = MongoTopology::start(MongoOptions::default().replicas(0)).await?;
+        Self::with(0).await
+    }
+
+    async fn with(replicas: usize) -> Test<Self> {
+        let topology = MongoTopology::start(MongoOptions::default().replicas(replicas)).await?;
         let client = Client::with_uri_str(topology.url()).await?;
         let notices = MongoStore::builder("notices").primary(client.clone()).build()?;
         let posts = posts_with_europe_cut_off()?;
         let registry = Registry::builder().store(posts.reading_from(["eu"])?).build().await?;
         let notices = notices.database("app").collection::<Document>("notices");
-        Ok(Self { _topology: topology, client, notices, posts, registry })
+        Ok(Self { topology, client, notices, posts, registry })
     }
 
     async fn changes(&self) -> Test<MongoChanges<Document>> {
@@ -157,5 +161,20 @@ async fn a_change_that_failed_comes_again_before_the_next_of_its_document() -> T
     let tally = tokio::time::timeout(LIMIT, worker.run(changes, stop.cancelled(), handle)).await??;
     assert_eq!((tally.handled, tally.failed), (2, 1));
     assert_eq!(*seen.lock().unwrap(), [true, true, false]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saving_that_no_majority_confirms_ends_and_is_named() -> Test {
+    let stage = Stage::with(1).await?;
+    let changes = stage.changes().await?;
+    LineageScope::new().run(stage.notice("7")).await?;
+    let change = changes.recv().await?;
+    // The primary is there and answers; a write is not confirmed any more.
+    stage.topology.link(0).hang();
+    change.done().await;
+    let closed = tokio::time::timeout(LIMIT * 3, changes.close()).await?;
+    let error = closed.expect_err("nobody knows how far it came").to_string();
+    assert!(error.contains("token of mailer was not saved in app.tokens"), "{error}");
     Ok(())
 }

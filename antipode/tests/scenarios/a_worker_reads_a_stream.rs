@@ -193,3 +193,23 @@ async fn a_worker_of_a_stream_runs_in_a_task() -> Test {
     assert_eq!(tokio::time::timeout(LIMIT, run).await???.handled, 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_server_that_is_silent_ends_the_worker_and_is_named() -> Test {
+    let stage = Stage::open().await?;
+    let stream = stage.stream().await?;
+    LineageScope::new().run(stage.notice("7")).await?;
+    stream.recv().await?.done().await;
+    stage.topology.primary().pause().await?;
+    // Nothing but time passes from now on.
+    tokio::time::pause();
+    let handle = async |_: &Entry| Test::Ok(());
+    let run = Worker::new();
+    let run = run.run(stream, std::future::pending(), handle);
+    let error = tokio::time::timeout(LIMIT * 60, run).await?.expect_err("it hands over nothing any more");
+    tokio::time::resume();
+    let problem = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(problem.contains("stream notices of notices was not read"), "{error}: {problem}");
+    stage.topology.primary().resume().await?;
+    Ok(())
+}

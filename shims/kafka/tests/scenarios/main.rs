@@ -6,6 +6,7 @@ mod doorway;
 mod gate_a_key_is_stuck;
 mod gate_a_record_is_late;
 mod gate_the_group_changes;
+mod gate_too_much_at_once;
 mod nobody_knows_whether_it_was_delivered;
 mod stage;
 mod the_leader_changes;

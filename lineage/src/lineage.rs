@@ -158,14 +158,14 @@ impl Lineage {
     pub fn join(&mut self, other: &Lineage) {
         self.weak |= other.weak;
         self.branches.join(&other.branches);
-        if self.overflowed || Arc::ptr_eq(&self.writes, &other.writes) && !other.overflowed {
+        if self.overflowed {
             return;
         }
         if other.overflowed {
             self.overflow();
         } else if self.writes.is_empty() {
             self.writes = Arc::clone(&other.writes);
-        } else {
+        } else if !Arc::ptr_eq(&self.writes, &other.writes) {
             for write in other.writes.iter() {
                 self.add(*write);
             }
@@ -178,10 +178,11 @@ impl Lineage {
         if other.weak && !self.weak || !self.branches.covers(&other.branches) {
             return false;
         }
-        if self.overflowed || Arc::ptr_eq(&self.writes, &other.writes) {
-            return self.overflowed || !other.overflowed;
-        }
-        !other.overflowed && other.writes.iter().all(|write| self.covers_write(write))
+        let covers_writes = || {
+            Arc::ptr_eq(&self.writes, &other.writes)
+                || other.writes.iter().all(|write| self.covers_write(write))
+        };
+        self.overflowed || !other.overflowed && covers_writes()
     }
 
     /// Whether the write, or one after it in the same history, is among the entries.
@@ -304,6 +305,19 @@ mod tests {
         assert!(lineage.has_forgotten_branches() && !lineage.has_overflowed());
         assert_eq!(lineage.writes(), [write("a", 0, 1, 1)]);
         assert!(!Lineage::from(write("a", 0, 1, 1)).covers(&lineage));
+    }
+
+    #[test]
+    fn who_waits_for_a_branch_alone_depends_on_something() {
+        let branch =
+            Branch { ledger: "a".parse().unwrap(), name: "b".parse().unwrap(), id: crate::BranchId(1) };
+        let mut lineage = Lineage::new();
+        lineage.add_branch(branch);
+        assert!(!lineage.is_empty());
+        lineage.remove_branch(&branch);
+        assert!(lineage.is_empty());
+        lineage.forget_branches();
+        assert!(!lineage.is_empty());
     }
 
     #[test]

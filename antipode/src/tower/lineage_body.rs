@@ -113,7 +113,7 @@ mod tests {
     use antipode_lineage::{Lineage, LineageCodec, LineageScope, WriteId};
     use bytes::Bytes;
     use http::HeaderValue;
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Full};
 
     use super::*;
 
@@ -163,6 +163,16 @@ mod tests {
         let collected = telling([data(), Ok(Frame::trailers(status))]).collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
         assert!(trailers.contains_key("grpc-status") && trailers.contains_key("baggage"));
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_a_body_stays_known() {
+        assert!(!LineageBody::may_tell_more(&Frames(VecDeque::new())), "it has ended");
+        assert!(!LineageBody::may_tell_more(&Full::new(Bytes::from_static(b"ok"))), "it has a length");
+        let reply = Reply::new(LineageScope::new(), None);
+        let body = LineageBody::plain(Full::new(Bytes::from_static(b"ok")), Some(reply));
+        assert_eq!(body.size_hint().exact(), Some(2));
+        assert!(!body.is_end_stream());
     }
 
     #[tokio::test]

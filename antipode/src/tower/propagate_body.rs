@@ -57,3 +57,19 @@ impl<B: Default> Default for PropagateBody<B> {
         Self { body: B::default(), join: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_body_stays_known() {
+        let body = PropagateBody::new(Full::new(Bytes::from_static(b"ok")), None);
+        assert_eq!(body.size_hint().exact(), Some(2));
+        assert!(!body.is_end_stream());
+        assert!(PropagateBody::new(Empty::<Bytes>::new(), None).is_end_stream());
+    }
+}

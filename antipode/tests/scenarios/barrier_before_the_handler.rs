@@ -66,6 +66,17 @@ async fn the_requests_own_deadline_bounds_the_wait() -> Test {
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_has_no_time_left_is_told_that_it_was_theirs() -> Test {
+    let (_posts, registry, written) = stale().await?;
+    let service = lineage().layer(BarrierLayer::new(registry).deadline_header(DEADLINE).layer(handler()));
+    let mut request = depending_on(&written);
+    request.headers_mut().insert(DEADLINE, "0".parse()?);
+    request.headers_mut().insert("content-type", "application/grpc".parse()?);
+    assert_eq!(service.oneshot(request).await?.headers()["grpc-status"], "4", "waited no time at all");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_longer_deadline_of_the_request_does_not_extend_the_layers() -> Test {
     let (_posts, registry, written) = stale().await?;

@@ -9,6 +9,7 @@ mod a_worker_is_told_to_stop;
 #[cfg(all(feature = "redis", feature = "worker"))]
 mod a_worker_reads_a_stream;
 mod barrier_before_the_handler;
+mod between_ready_and_called;
 mod calls_that_end_early;
 mod grpc;
 mod post_notification_over_http;

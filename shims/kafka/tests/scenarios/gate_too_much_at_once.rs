@@ -1,7 +1,5 @@
 //! More waits at a gate than the registry lets wait, and more than is looked at in one go.
 
-use std::time::Duration;
-
 use antipode_barrier::Registry;
 use antipode_kafka::{Gate, OnLate};
 
@@ -46,45 +44,4 @@ async fn whoever_asks_once_gets_what_stands_behind_many_that_are_parked() {
     delivery.done();
     doorway.posts.heal("eu").unwrap();
     assert_eq!(handle(&gate, MANY).await.len(), MANY);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_failed_is_repeated() {
-    let doorway = Doorway::open(1).await;
-    doorway.notice(0, "bob", "b1").await;
-    let mut config = doorway.config();
-    // A request that is not answered in a second fails; the group has more patience than that.
-    config.set("bootstrap.servers", doorway.topology.bootstrap_through_links());
-    config.set("socket.timeout.ms", "1000").set("session.timeout.ms", "45000");
-    let gate = doorway.gate().config(&config).commit_every(Duration::from_millis(100)).build().unwrap();
-    let delivery = next(&gate).await;
-    doorway.topology.link(0).hang();
-    delivery.done();
-    // The driver tries three times.
-    for _ in 0..8 {
-        silence_or_trouble(&gate).await;
-    }
-    doorway.topology.link(0).heal();
-    let committed = async {
-        while doorway.committed(0).await != Some(1) {
-            silence_or_trouble(&gate).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, committed).await.expect("it was said once, and not heard");
-}
-
-/// Nothing comes but the driver's word that brokers do not answer.
-async fn silence_or_trouble(gate: &Gate) {
-    let second = tokio::time::sleep(Duration::from_secs(1));
-    let listening = async {
-        loop {
-            if let Ok(delivery) = gate.recv().await {
-                panic!("{} was not to come", value(&delivery));
-            }
-        }
-    };
-    tokio::select! {
-        () = second => {}
-        () = listening => {}
-    }
 }

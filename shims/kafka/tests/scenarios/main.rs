@@ -3,6 +3,7 @@
 
 mod a_threaded_producer;
 mod doorway;
+mod gate_a_commit_is_refused;
 mod gate_a_key_is_stuck;
 mod gate_a_record_is_late;
 mod gate_the_group_changes;

@@ -95,7 +95,8 @@ impl GateBuilder {
         self
     }
 
-    /// How often offsets are committed, while [`recv`](Gate::recv) is called. 1 s by default.
+    /// How often offsets are committed, while [`recv`](Gate::recv) is called. 1 s by default. What a broker
+    /// refused is said again with every tenth commit, and when the gate closes.
     pub fn commit_every(self, period: Duration) -> Self {
         Self { commit_every: period, ..self }
     }

@@ -206,12 +206,9 @@ impl<R> Core<R> {
         self.partitions.iter_mut().filter_map(Partition::uncommitted).collect()
     }
 
-    /// A commit did not succeed: it is to be said again.
-    pub(super) fn not_committed(&mut self, topic: &str, partition: i32) {
-        let held = self.find(topic, partition).and_then(|slot| self.partitions.get_mut(slot));
-        if let Some(held) = held {
-            held.committed = None;
-        }
+    /// All of it is to be said again, whether it was said or not.
+    pub(super) fn say_again(&mut self) {
+        self.partitions.iter_mut().for_each(|held| held.committed = None);
     }
 
     /// Records in memory that are not handed over.

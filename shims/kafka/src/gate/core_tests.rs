@@ -119,8 +119,7 @@ impl World {
             }
             Step::CommitFails => {
                 let _unheard = self.core.uncommitted();
-                self.core.not_committed("posts", 0);
-                self.core.not_committed("posts", 1);
+                self.core.say_again();
             }
             Step::Rebalance(partition) => {
                 if let Some(place) = self.core.revoke("posts", partition as i32) {

@@ -43,6 +43,10 @@ use crate::{Error, KafkaConsumer, KafkaStore};
 /// How many records pass until the clock is looked at for the next commit.
 const COMMIT_CHECK: u32 = 256;
 
+/// After how many commits everything is said again, whether there is news or not: of a commit that the
+/// broker refuses nobody hears. The driver tells of those that it makes by itself only.
+const COMMITS_UNHEARD: u32 = 10;
+
 /// How often the seat is tried until a call is waited for.
 const SEAT_TRIES: u32 = 100;
 
@@ -132,6 +136,8 @@ struct Seat {
     /// When the driver was last asked for a record.
     polled: Instant,
     committed: Instant,
+    /// Commits since everything was said.
+    unheard: u32,
     passed: u32,
 }
 
@@ -157,7 +163,8 @@ impl Gate {
         let mut commits = interval(rules.commit_every.max(Duration::from_millis(1)));
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (polled, committed) = (Instant::now(), Instant::now());
-        let seat = Seat { waits: FuturesUnordered::new(), commits, polled, committed, passed: 0 };
+        let waits = FuturesUnordered::new();
+        let seat = Seat { waits, commits, polled, committed, unheard: 0, passed: 0 };
         Self {
             consumer: Arc::new(consumer),
             caller: Waker::from(Arc::clone(&shared)),
@@ -208,7 +215,11 @@ impl Gate {
     /// one before will be handed over again.
     pub async fn close(self) -> Result<(), Error> {
         let failed = self.failed();
-        let handled = self.shared.core().uncommitted();
+        let handled = {
+            let mut core = self.shared.core();
+            core.say_again();
+            core.uncommitted()
+        };
         let Self { consumer, .. } = self;
         let left = spawn_blocking(move || {
             let committed = match handled.is_empty() {
@@ -362,15 +373,19 @@ impl Gate {
 
     fn commit(&self, seat: &mut Seat) {
         seat.committed = Instant::now();
-        let handled = self.shared.core().uncommitted();
+        seat.unheard += 1;
+        let mut core = self.shared.core();
+        if seat.unheard >= COMMITS_UNHEARD {
+            seat.unheard = 0;
+            core.say_again();
+        }
+        let handled = core.uncommitted();
+        drop(core);
         if handled.is_empty() {
             return;
         }
         if let Err(error) = list(&handled).and_then(|list| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::debug!(%error, "a commit failed, it will be repeated");
-            for place in handled {
-                self.shared.core().not_committed(&place.topic, place.partition);
-            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::held::Shared;
@@ -42,20 +42,6 @@ impl ConsumerContext for Rebalances {
             Rebalance::Error(error) => tracing::warn!(%error, "a rebalance failed"),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let nothing_new = matches!(
-            result,
-            Ok(()) | Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset))
-        );
-        if nothing_new {
-            return;
-        }
-        tracing::debug!(?result, "a commit failed, it will be repeated");
-        for place in offsets.elements() {
-            self.shared.core().not_committed(place.topic(), place.partition());
-        }
-    }
 }
 
 /// In the driver's form.
@@ -65,41 +51,4 @@ pub(super) fn list(places: &[RecordPlace]) -> KafkaResult<TopicPartitionList> {
         list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
     }
     Ok(list)
-}
-
-#[cfg(test)]
-mod tests {
-    use rdkafka::ClientConfig;
-    use rdkafka::types::RDKafkaErrorCode;
-
-    use super::super::core::Limits;
-    use super::super::lanes::LaneId;
-    use super::*;
-    use crate::KafkaStore;
-
-    fn rebalances() -> Rebalances {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", "127.0.0.1:1");
-        let store = KafkaStore::builder("notices").topic("notices").config(&config).build().unwrap();
-        let shared = Arc::new(Shared::new(store, Limits { parked: 10, window: 10 }));
-        shared.core().assign("notices", 0);
-        Rebalances { shared }
-    }
-
-    #[tokio::test]
-    async fn what_a_failed_commit_said_is_to_be_said_again_and_nothing_else() {
-        let rebalances = rebalances();
-        let (ticket, _) = rebalances.shared.core().arrive("notices", 0, 4, LaneId(1)).unwrap();
-        rebalances.shared.core().done(ticket);
-        let said = rebalances.shared.core().uncommitted();
-        assert_eq!(said[0].offset, 5);
-        let offsets = list(&said).unwrap();
-        for heard in [Ok(()), Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset))] {
-            rebalances.commit_callback(heard, &offsets);
-            assert!(rebalances.shared.core().uncommitted().is_empty(), "it was heard");
-        }
-        let failed = Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::RequestTimedOut));
-        rebalances.commit_callback(failed, &offsets);
-        assert_eq!(rebalances.shared.core().uncommitted(), said);
-    }
 }

@@ -16,7 +16,7 @@ use crate::doorway::{LIMIT, TOPIC, next};
 const EVERY: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_handled_is_committed_the_next_time() {
+async fn what_was_handled_is_said_again() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let mut config = ClientConfig::new();

@@ -172,7 +172,7 @@ async fn a_saving_that_no_majority_confirms_ends_and_is_named() -> Test {
     let change = changes.recv().await?;
     // The primary is there and answers; a write is not confirmed any more.
     stage.topology.link(0).hang();
-    change.done().await;
+    tokio::time::timeout(LIMIT * 3, change.done()).await?;
     let closed = tokio::time::timeout(LIMIT * 3, changes.close()).await?;
     let error = closed.expect_err("nobody knows how far it came").to_string();
     assert!(error.contains("token of mailer was not saved in app.tokens"), "{error}");

@@ -72,6 +72,40 @@ async fn an_answer_in_use_is_followed_by_the_next_before_it_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_use_an_answer_one_of_them_has_it_followed() {
+    let posts = SimStore::new("posts", &[60]);
+    let registry = registry([&posts]).await;
+    let lineage = posts.lineage(60);
+    registry.barrier_on(&lineage).await.unwrap();
+    let probes = posts.replicas[0].probes();
+    // Past half of its time.
+    sleep(Duration::from_millis(150)).await;
+    for at in 0..1000 {
+        assert!(registry.barrier_on(&lineage).known().is_some(), "{at}");
+        tokio::task::yield_now().await;
+    }
+    sleep(ROUND_TRIP * 20).await;
+    assert_eq!(posts.replicas[0].probes(), probes + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_dropped_leaves_no_question_behind() {
+    let posts = SimStore::new("posts", &[60]);
+    let registry = registry([&posts]).await;
+    let lineage = posts.lineage(60);
+    registry.barrier_on(&lineage).await.unwrap();
+    sleep(Duration::from_millis(150)).await;
+    posts.replicas[0].set(Answer::Silence);
+    assert!(registry.barrier_on(&lineage).known().is_some());
+    sleep(ROUND_TRIP * 4).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks(), 1, "the question is under way");
+    drop(registry);
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_waits_nobody_probes() {
     let posts = SimStore::new("posts", &[0]);
     let registry = registry([&posts]).await;

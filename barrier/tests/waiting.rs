@@ -162,6 +162,40 @@ async fn an_unplaced_write_of_a_history_that_ended_is_nobodys_to_vouch_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unplaced_write_does_not_cover_up_a_placed_one() {
+    let posts = SimStore::new("posts", &[100]);
+    let registry = registry([&posts]).await;
+    let lineage: Lineage = [WriteId::unplaced(posts.name), posts.at(1000)].into_iter().collect();
+    let error = registry.barrier_on(&lineage).await.unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_primary_vouches_for_no_write_whose_history_may_have_ended() {
+    let posts = SimStore::new("posts", &[0]);
+    let registry = registry([&posts]).await;
+    let barrier = async |write: WriteId| {
+        let lineage = Lineage::from(write);
+        registry.barrier_on(&lineage).deadline(LAG).on_timeout(OnTimeout::Primary).await
+    };
+    barrier(WriteId::unplaced(posts.name)).await.unwrap();
+    let error = barrier(WriteId::unplaced_in(posts.name, Shard::ONLY, EPOCH)).await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capture_that_takes_long_does_not_extend_the_deadline() {
+    let posts = SimStore::new("posts", &[100]);
+    let registry = registry([&posts]).await;
+    let scope = LineageScope::new();
+    scope.defer(WriteId::unplaced(posts.name), LAG * 1000, std::future::pending());
+    let started = Instant::now();
+    let barrier = async { registry.barrier().deadline(LAG).await };
+    assert!(scope.run(barrier).await.unwrap_err().is_timeout());
+    assert_eq!(started.elapsed(), LAG);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_policy_decides_what_a_timeout_means() {
     let posts = SimStore::new("posts", &[0]);
     let registry = registry([&posts]).await;

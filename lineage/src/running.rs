@@ -94,4 +94,16 @@ mod tests {
         drop(first);
         assert!(waits.borrow().is_empty());
     }
+
+    #[test]
+    fn who_waits_for_the_same_as_before_tells_nobody() {
+        let [own, other] = ["a/own/", "a/other/"].map(|text| format!("{text}{:032x}", 1).parse().unwrap());
+        let running = RunningBranch::new(own);
+        let (mut waits, mut barrier) = (running.waits(), running.awaiting());
+        barrier.set(&[other]);
+        assert!(waits.has_changed().unwrap());
+        waits.mark_unchanged();
+        barrier.set(&[other]);
+        assert!(!waits.has_changed().unwrap(), "a ledger would be told at every look");
+    }
 }

@@ -244,9 +244,6 @@ impl LineageScope {
 
     /// Joins what another scope, such as a [`fork`](LineageScope::fork), came to depend on.
     pub fn join_scope(&self, other: &LineageScope) {
-        if Arc::ptr_eq(&self.state, &other.state) {
-            return;
-        }
         let State { lineage, captures, routes: _, baggage: _, running: _ } = other.lock().clone();
         let mut state = self.lock();
         state.lineage.join(&lineage);

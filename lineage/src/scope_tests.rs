@@ -110,3 +110,14 @@ async fn a_capture_ends_with_its_scope() {
     drop(request);
     assert!(tokio::time::timeout(LIMIT, gone).await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn no_capture_comes_back_twice_from_where_it_was_taken_along() {
+    let request = LineageScope::new();
+    request.defer(WriteId::unplaced(store()), LIMIT, std::future::pending());
+    for _ in 0..4 {
+        request.join_scope(&request.fork());
+        request.join_scope(&request.clone());
+    }
+    assert_eq!(request.lock().captures.len(), 1, "else they would double each time");
+}

@@ -193,3 +193,20 @@ fn l4_memory_is_bounded_whatever_comes() {
         assert!(used.bytes_max <= 8 * MAX_READ_LEN as u64, "{} for {line:.9}", used.bytes_max);
     }
 }
+
+#[test]
+fn no_text_is_a_byte_longer_than_allowed() {
+    let (mut longest, mut overflowed) = (0, 0);
+    // Of each length around the limit there is one: positions have one to nine bytes.
+    for (wide, bits) in (180..=256_u64).flat_map(|wide| (0..9).map(move |bytes| (wide, 7 * bytes))) {
+        let position = |shard| if shard < wide { 1 << 62 } else { 1 << bits };
+        let lineage: Lineage = (0..256).map(|shard| write("posts", shard, 1, 1, position(shard))).collect();
+        let text = LineageCodec::plain().encode(&lineage);
+        longest = longest.max(text.len());
+        let decoded = LineageCodec::plain().decode(&text).unwrap();
+        assert!(decoded.covers(&lineage));
+        overflowed += usize::from(decoded.has_overflowed());
+    }
+    assert!(longest <= MAX_WIRE_LEN && longest > MAX_WIRE_LEN - 4, "{longest}");
+    assert!(overflowed > 0, "the limit was passed");
+}

@@ -98,3 +98,73 @@ fn lock(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {
     // Nothing panics while the lock is held.
     wanted.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use antipode_lineage::{Branch, Lineage};
+
+    use super::*;
+    use crate::BoxFuture;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    /// Answers that branches are abandoned, as many as it is told to, and keeps what it was asked.
+    struct Clerk {
+        answers: usize,
+        asked: Mutex<Vec<Vec<BranchId>>>,
+    }
+
+    type Reply<'a, T> = BoxFuture<'a, Result<T, ProbeError>>;
+
+    impl Ledger for Clerk {
+        fn register<'a>(&'a self, _: &'a Branch, _: Duration) -> Reply<'a, BranchState> {
+            Box::pin(std::future::pending())
+        }
+
+        fn renew<'a>(&'a self, _: BranchId, _: &'a [Branch]) -> Reply<'a, BranchState> {
+            Box::pin(std::future::pending())
+        }
+
+        fn complete<'a>(&'a self, _: BranchId, _: &'a Lineage) -> Reply<'a, BranchState> {
+            Box::pin(std::future::pending())
+        }
+
+        fn read<'a>(&'a self, branches: &'a [BranchId]) -> Reply<'a, Vec<BranchState>> {
+            self.asked.lock().unwrap().push(branches.to_vec());
+            match self.answers {
+                0 => Box::pin(std::future::pending()),
+                most => Box::pin(async move { Ok(vec![BranchState::Abandoned; most.min(branches.len())]) }),
+            }
+        }
+    }
+
+    fn clerk(answers: usize) -> (Arc<Clerk>, LedgerReads) {
+        let clerk = Arc::new(Clerk { answers, asked: Mutex::default() });
+        (Arc::clone(&clerk), LedgerReads::new(clerk, LIMIT))
+    }
+
+    const BOTH: [BranchId; 2] = [BranchId(1), BranchId(2)];
+
+    #[tokio::test]
+    async fn who_has_gone_is_not_asked_about_any_more() {
+        let (clerk, reads) = clerk(2);
+        for branch in BOTH {
+            assert_eq!(reads.read(&[branch]).await.unwrap(), [BranchState::Abandoned]);
+        }
+        assert_eq!(*clerk.asked.lock().unwrap(), BOTH.map(|branch| vec![branch]));
+    }
+
+    #[tokio::test]
+    async fn an_answer_about_some_is_none_about_any() {
+        let (_, reads) = clerk(1);
+        let error = reads.read(&BOTH).await.unwrap_err().to_string();
+        assert!(error.contains("answered for 1 of 2"), "whose state it is cannot be told: {error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_does_not_answer_is_given_up() {
+        let (_, reads) = clerk(0);
+        let error = timeout(LIMIT * 2, reads.read(&BOTH)).await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("no answer within 1s"), "{error}");
+    }
+}

@@ -200,9 +200,12 @@ impl Follow {
     fn close(&mut self, branch: Branch, last: &Lineage) {
         self.open.remove(&branch);
         self.ended.insert(branch);
+        self.lineage.remove_branch(&branch);
         self.lineage.join(last);
         for nested in last.branches() {
-            if !self.ended.contains(nested) && self.open.insert(*nested) {
+            if self.ended.contains(nested) {
+                self.lineage.remove_branch(nested);
+            } else if self.open.insert(*nested) {
                 self.down.entry(nested.ledger).or_insert(None);
             }
         }
@@ -228,8 +231,7 @@ impl Follow {
         self.open.iter().filter(leads_to_own).copied().collect()
     }
 
-    fn ended(mut self, is_weak: IsWeak) -> Ended {
-        self.ended.iter().for_each(|branch| self.lineage.remove_branch(branch));
+    fn ended(self, is_weak: IsWeak) -> Ended {
         Ended {
             lineage: self.lineage,
             branches: self.ended.into_iter().collect(),
@@ -268,4 +270,52 @@ async fn ask(registered: &Registered, branches: BTreeSet<Branch>) -> Answers {
         })
     });
     join_all(questions).await
+}
+
+#[cfg(test)]
+mod tests {
+    use antipode_lineage::BranchId;
+
+    use super::*;
+    use crate::Registry;
+
+    fn branch(id: u128) -> Branch {
+        Branch { ledger: "orders".parse().unwrap(), name: "refund".parse().unwrap(), id: BranchId(id) }
+    }
+
+    fn waiting_for(awaited: Branch) -> BranchState {
+        BranchState::Open { lease_left: Duration::from_secs(1), waits: vec![awaited] }
+    }
+
+    #[test]
+    fn what_became_of_branches_that_only_others_wait_for_ends_nothing() {
+        let [own, open, awaited] = [1, 2, 3].map(branch);
+        let mut lineage = Lineage::new();
+        lineage.add_branch(open);
+        let mut follow = Follow::new(lineage, Some(own));
+        assert!(follow.learn(vec![(vec![open], Ok(vec![waiting_for(awaited)]))]).is_ok());
+        assert_eq!(follow.asked(), BTreeSet::from([open, awaited]));
+        for end in [BranchState::Abandoned, BranchState::Unknown, BranchState::Closed(Lineage::new())] {
+            let answer = (vec![open, awaited], Ok(vec![waiting_for(awaited), end]));
+            assert!(matches!(follow.learn(vec![answer]), Ok(Learnt::Nothing)));
+            assert_eq!(follow.open, BTreeSet::from([open]));
+        }
+        let error = follow.learn(vec![(vec![open], Ok(vec![BranchState::Abandoned]))]);
+        assert!(error.is_err_and(|unended| unended.kind == Kind::Abandoned));
+    }
+
+    #[tokio::test]
+    async fn nobody_follows_branches_without_end() {
+        let registry = Registry::builder().build().await.unwrap();
+        let mut follow = Follow::new(Lineage::new(), None);
+        for id in 0..=MAX_FOLLOWED as u128 {
+            assert!(follow.check(registry.registered()).is_ok(), "{id}");
+            let mut last = Lineage::new();
+            last.add_branch(branch(id + 1));
+            follow.close(branch(id), &last);
+            follow.open.clear();
+        }
+        let error = follow.check(registry.registered());
+        assert!(error.is_err_and(|unended| unended.kind == Kind::ForgottenBranches));
+    }
 }

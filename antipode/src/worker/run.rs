@@ -207,3 +207,58 @@ impl WorkerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use antipode_lineage::LineageScope;
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Hands over the same message whenever it is asked.
+    struct Same;
+
+    impl Source for Same {
+        type Message = Same;
+        type Error = Infallible;
+
+        async fn recv(&self) -> Result<Same, Infallible> {
+            Ok(Same)
+        }
+
+        async fn close(self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    impl Message for Same {
+        fn scope(&self) -> LineageScope {
+            LineageScope::new()
+        }
+
+        fn has_lineage(&self) -> bool {
+            true
+        }
+
+        async fn done(self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_whose_handler_failed_stays_in_hand_for_the_pause() {
+        let (attempts, enough, pause) = (AtomicU32::new(0), Notify::new(), Duration::from_secs(7));
+        let begun = Instant::now();
+        let handle = async |_: &Same| {
+            if attempts.fetch_add(1, Ordering::Relaxed) == 2 {
+                enough.notify_one();
+            }
+            Err("the mail server is down")
+        };
+        let worker = Worker::new().concurrency(1).pause_after_failure(pause);
+        let tally = worker.run(Same, enough.notified(), handle).await.unwrap();
+        assert_eq!((tally.failed, begun.elapsed()), (3, pause * 2), "a stop ends the last pause");
+    }
+}

@@ -180,6 +180,25 @@ async fn no_entry_is_lost_with_a_read_that_nobody_waits_for() -> Test {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_a_consumer_was_given_before_comes_again_however_much_it_is() -> Test {
+    // More than are read at once.
+    const MANY: usize = 80;
+    let stage = Stage::open().await?;
+    for id in 0..MANY {
+        LineageScope::new().run(stage.notice(&id.to_string())).await?;
+    }
+    for _ in 0..2 {
+        let stream = stage.stream().await?;
+        let mut held = Vec::new();
+        while held.len() < MANY {
+            held.push(tokio::time::timeout(LIMIT, stream.recv()).await??);
+        }
+        assert!(held.iter().map(id).eq((0..MANY).map(|id| id.to_string())), "in order, none twice");
+    }
+    Ok(())
+}
+
 /// A worker can be a task of its own.
 #[tokio::test]
 async fn a_worker_of_a_stream_runs_in_a_task() -> Test {

@@ -1,5 +1,7 @@
 //! The lineage among the members of a W3C baggage header.
 
+use smallvec::SmallVec;
+
 use crate::{Lineage, LineageCodec, WireError};
 
 /// The key of the lineage's member. Keys are case-sensitive (W3C Baggage, "key").
@@ -61,7 +63,7 @@ pub const MAX_READ_LEN: usize = 16_384;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Baggage {
     /// The values of every member with our key.
-    ours: Vec<Vec<u8>>,
+    ours: SmallVec<[Box<[u8]>; 1]>,
     foreign: Members,
     unprintable: usize,
     cut: bool,
@@ -140,7 +142,7 @@ impl Baggage {
     /// The bytes of lineage that came along, over all its members; zero if none came.
     #[must_use]
     pub fn lineage_len(&self) -> usize {
-        self.ours.iter().map(Vec::len).sum()
+        self.ours.iter().map(|value| value.len()).sum()
     }
 
     /// Whether there are members of others to pass on.
@@ -166,7 +168,7 @@ impl Baggage {
 
     fn take_in(&mut self, member: &[u8]) {
         if let Some(value) = value_of_ours(member) {
-            self.ours.push(value.to_vec());
+            self.ours.push(value.into());
         } else if let Some(member) = printable(member) {
             self.foreign.push(member);
         } else {

@@ -23,6 +23,9 @@
 //! Every part says how long it is before it ends, so the entries say where they end: no bytes that
 //! hold a lineage begin with other bytes that hold one.
 
+use smallvec::SmallVec;
+
+use crate::lineage::USUAL_ENTRIES;
 use crate::{
     Branch, BranchId, BranchName, Epoch, Lineage, MAX_BRANCHES, MAX_ENTRIES, Position, Shard, StoreName,
     WireError, WriteId,
@@ -70,27 +73,33 @@ pub(crate) fn write_branches(out: &mut Vec<u8>, branches: &[Branch]) {
     }
 }
 
-/// Reads the count and the entries, and in a text that has them the branches.
+/// Reads the count and the entries, in a text that has them the branches, and nothing after.
 ///
-/// It takes more than [`write`] makes (entries out of order, numbers with leading zeros, bytes
-/// left over): the caller writes the result again and compares.
+/// It takes only what [`write`] and [`write_branches`] make: no other order, no name or history that
+/// could have been left out, no number with leading zeros.
 pub(crate) fn read(bytes: &[u8], has_branches: bool) -> Result<Lineage, WireError> {
     let mut rest = Reader(bytes);
     let count = rest.varint()?;
     if count > MAX_ENTRIES as u64 {
         return Err(WireError::TooManyEntries { count });
     }
-    let mut lineage = Lineage::new();
-    let mut last = None;
+    let mut writes = SmallVec::<[WriteId; USUAL_ENTRIES]>::new();
     for _ in 0..count {
-        let write = rest.entry(last.as_ref())?;
-        lineage.add(write);
-        last = Some(write);
+        let write = rest.entry(writes.last())?;
+        canonical(writes.last().is_none_or(|last| last.key() < write.key()))?;
+        writes.push(write);
     }
+    let mut lineage = Lineage::of_sorted(&writes);
     if has_branches {
         rest.branches(&mut lineage)?;
     }
+    canonical(rest.0.is_empty())?;
     Ok(lineage)
+}
+
+/// One lineage has one form. All others are refused.
+pub(crate) fn canonical(is_so: bool) -> Result<(), WireError> {
+    if is_so { Ok(()) } else { Err(WireError::Malformed) }
 }
 
 fn varint(out: &mut Vec<u8>, mut number: u64) {
@@ -107,15 +116,22 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn entry(&mut self, last: Option<&WriteId>) -> Result<WriteId, WireError> {
         let tag = self.byte()?;
+        canonical(tag & !(NAME_LEN | SAME_HISTORY) == 0)?;
         let store = match (tag & NAME_LEN, last) {
             (0, Some(last)) => last.store,
-            (len, _) => StoreName::parse(self.take(usize::from(len))?)?,
+            (len, last) => {
+                let store = StoreName::parse(self.take(usize::from(len))?)?;
+                canonical(last.is_none_or(|last| last.store != store))?;
+                store
+            }
         };
         let shard = Shard(self.varint()?);
-        let history = match last {
-            Some(last) if tag & SAME_HISTORY != 0 => last.epoch.history,
+        let before = last.map(|last| last.epoch.history);
+        let history = match before {
+            Some(before) if tag & SAME_HISTORY != 0 => before,
             _ => self.history()?,
         };
+        canonical((tag & SAME_HISTORY != 0) == (before == Some(history)))?;
         let epoch = Epoch { history, term: self.varint()? };
         Ok(WriteId { store, shard, epoch, position: Position(self.varint()?) })
     }
@@ -132,15 +148,24 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             let ledger = match (self.byte()?, last) {
                 (0, Some(last)) => last.ledger,
-                (len, _) => StoreName::parse(self.take(usize::from(len))?)?,
+                (len, last) => {
+                    let ledger = StoreName::parse(self.take(usize::from(len))?)?;
+                    canonical(last.is_none_or(|last| last.ledger != ledger))?;
+                    ledger
+                }
             };
             let name = match (self.byte()?, last) {
                 (0, Some(last)) => last.name,
-                (len, _) => BranchName::parse(self.take(usize::from(len))?)?,
+                (len, last) => {
+                    let name = BranchName::parse(self.take(usize::from(len))?)?;
+                    canonical(last.is_none_or(|last| last.name != name))?;
+                    name
+                }
             };
             let (id, rest) = self.0.split_first_chunk().ok_or(WireError::Malformed)?;
             self.0 = rest;
             let branch = Branch { ledger, name, id: BranchId(u128::from_be_bytes(*id)) };
+            canonical(last.is_none_or(|last| last < branch))?;
             lineage.add_branch(branch);
             last = Some(branch);
         }
@@ -157,8 +182,10 @@ impl<'a> Reader<'a> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
+            let part = u64::from(byte & 0x7f);
+            number |= part << shift;
             if byte & 0x80 == 0 {
+                canonical(part << shift >> shift == part && (shift == 0 || part != 0))?;
                 return Ok(number);
             }
         }
@@ -222,6 +249,43 @@ mod tests {
         assert_eq!(read(&bytes, false).unwrap().writes().len(), 2);
         for len in 0..bytes.len() {
             assert_eq!(read(&bytes[..len], false), Err(WireError::Malformed), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_second_spelling_is_refused() {
+        const HISTORY: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 7];
+        const OTHER: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 8];
+        let [a, b] = [[&[1, b'a', 0], HISTORY, &[1, 5]].concat(), [&[0x21, b'b', 0, 1, 5][..]].concat()];
+        let id = [9; 16];
+        let branch = [&[1, b'l', 1, b'n'], &id[..]].concat();
+        let later = |text: &[u8]| [text, &[9; 15], &[10]].concat();
+        type Parts<'a> = &'a [&'a [u8]];
+        let taken = |parts: Parts<'_>, branches| read(&parts.concat(), branches).map(drop);
+        assert_eq!(taken(&[&[2], &a, &b], false), Ok(()));
+        assert_eq!(taken(&[&[2], &a, &b, &[2], &branch, &later(&[0, 0])], true), Ok(()));
+        let spellings: [(&str, bool, Parts<'_>); 14] = [
+            ("bytes left over", false, &[&[2], &a, &b, &[0]]),
+            ("an unknown bit in the tag", false, &[&[1, 0x41, b'a', 0], HISTORY, &[1, 5]]),
+            ("the same name again", false, &[&[2], &a, &[0x21, b'a', 1, 1, 5]]),
+            ("the same history again", false, &[&[2], &a, &[1, b'b', 0], HISTORY, &[1, 5]]),
+            ("the history before the first", false, &[&[1, 0x21, b'a', 0], HISTORY, &[1, 5]]),
+            ("entries out of order", false, &[&[2], &[1, b'b', 0], HISTORY, &[1, 5], &[0x21, b'a', 0, 1, 5]]),
+            (
+                "histories out of order",
+                false,
+                &[&[2], &[1, b'a', 0], OTHER, &[1, 5], &[0, 0], HISTORY, &[1, 5]],
+            ),
+            ("an entry twice", false, &[&[2], &a, &[0x20, 0, 1, 6]]),
+            ("a leading zero", false, &[&[1, 1, b'a', 0], HISTORY, &[1, 0x85, 0]]),
+            ("bits past the 64th", false, &[&[1, 1, b'a', 0], HISTORY, &[1], &[0xff; 9], &[3]]),
+            ("the same ledger again", true, &[&[0, 2], &branch, &later(&[1, b'l', 0])]),
+            ("the same branch's name again", true, &[&[0, 2], &branch, &later(&[0, 1, b'n'])]),
+            ("branches out of order", true, &[&[0, 2], &later(&[1, b'l', 1, b'n']), &[0, 0], &id]),
+            ("a branch twice", true, &[&[0, 2], &branch, &[0, 0], &id]),
+        ];
+        for (what, branches, parts) in spellings {
+            assert_eq!(taken(parts, branches), Err(WireError::Malformed), "{what}");
         }
     }
 

@@ -4,11 +4,16 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::branch::Branches;
 use crate::{Branch, StoreName, WriteId};
 
 /// The most entries a lineage holds. Past it the lineage [overflows](Lineage::has_overflowed).
 pub const MAX_ENTRIES: usize = 256;
+
+/// Few lineages have more entries.
+pub(crate) const USUAL_ENTRIES: usize = 8;
 
 /// The writes that a request depends on: per store, shard and epoch the greatest position.
 ///
@@ -40,8 +45,9 @@ pub const MAX_ENTRIES: usize = 256;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Lineage {
-    /// Sorted by key, one entry a key. Empty once overflowed.
-    writes: Arc<Vec<WriteId>>,
+    /// Sorted by key, one entry a key. `None` if there are none, so that equal sets are equal values and
+    /// the empty one costs nothing.
+    writes: Option<Arc<[WriteId]>>,
     /// Forgotten once overflowed.
     branches: Branches,
     overflowed: bool,
@@ -65,14 +71,14 @@ impl Lineage {
     /// The entries, sorted by store, shard and epoch.
     #[must_use]
     pub fn writes(&self) -> &[WriteId] {
-        &self.writes
+        self.writes.as_deref().unwrap_or_default()
     }
 
     /// The entries of one store.
     #[must_use]
     pub fn of_store(&self, store: StoreName) -> &[WriteId] {
-        let start = self.writes.partition_point(|write| write.store < store);
-        let rest = self.writes.get(start..).unwrap_or_default();
+        let start = self.writes().partition_point(|write| write.store < store);
+        let rest = self.writes().get(start..).unwrap_or_default();
         let len = rest.partition_point(|write| write.store == store);
         rest.get(..len).unwrap_or_default()
     }
@@ -94,7 +100,7 @@ impl Lineage {
     /// Whether nothing is depended on.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.branches == Branches::None && !self.overflowed
+        self.writes.is_none() && self.branches == Branches::None && !self.overflowed
     }
 
     /// Whether the lineage stands for "every write so far": it had more than [`MAX_ENTRIES`]
@@ -118,20 +124,7 @@ impl Lineage {
 
     /// Adds a write; of one store, shard and epoch the greatest position stays.
     pub fn add(&mut self, write: WriteId) {
-        if self.overflowed {
-            return;
-        }
-        match self.writes.binary_search_by_key(&write.key(), WriteId::key) {
-            Ok(at) => {
-                if self.writes.get(at).is_some_and(|held| held.position < write.position)
-                    && let Some(held) = Arc::make_mut(&mut self.writes).get_mut(at)
-                {
-                    held.position = write.position;
-                }
-            }
-            Err(_) if self.writes.len() == MAX_ENTRIES => self.overflow(),
-            Err(at) => Arc::make_mut(&mut self.writes).insert(at, write),
-        }
+        self.extend([write]);
     }
 
     /// Adds a branch that is about to start.
@@ -150,25 +143,22 @@ impl Lineage {
     }
 
     /// Keeps the writes for which `keep` holds, and everything that is not a write.
-    pub fn retain(&mut self, keep: impl FnMut(&WriteId) -> bool) {
-        Arc::make_mut(&mut self.writes).retain(keep);
+    pub fn retain(&mut self, mut keep: impl FnMut(&WriteId) -> bool) {
+        let kept: SmallVec<[WriteId; USUAL_ENTRIES]> =
+            self.writes().iter().filter(|write| keep(write)).copied().collect();
+        self.set(&kept);
     }
 
     /// Joins another lineage into this one: afterwards this depends on what either depended on.
     pub fn join(&mut self, other: &Lineage) {
         self.weak |= other.weak;
         self.branches.join(&other.branches);
-        if self.overflowed {
-            return;
-        }
         if other.overflowed {
             self.overflow();
-        } else if self.writes.is_empty() {
-            self.writes = Arc::clone(&other.writes);
-        } else if !Arc::ptr_eq(&self.writes, &other.writes) {
-            for write in other.writes.iter() {
-                self.add(*write);
-            }
+        } else if self.writes.is_none() && !self.overflowed {
+            self.writes.clone_from(&other.writes);
+        } else if !self.covers_writes(other) {
+            self.extend(other.writes().iter().copied());
         }
     }
 
@@ -178,11 +168,7 @@ impl Lineage {
         if other.weak && !self.weak || !self.branches.covers(&other.branches) {
             return false;
         }
-        let covers_writes = || {
-            Arc::ptr_eq(&self.writes, &other.writes)
-                || other.writes.iter().all(|write| self.covers_write(write))
-        };
-        self.overflowed || !other.overflowed && covers_writes()
+        self.overflowed || !other.overflowed && self.covers_writes(other)
     }
 
     /// Whether the write, or one after it in the same history, is among the entries.
@@ -190,16 +176,35 @@ impl Lineage {
     pub fn covers_write(&self, write: &WriteId) -> bool {
         self.overflowed
             || self
-                .writes
+                .writes()
                 .binary_search_by_key(&write.key(), WriteId::key)
                 .ok()
-                .and_then(|at| self.writes.get(at))
+                .and_then(|at| self.writes().get(at))
                 .is_some_and(|held| held.position >= write.position)
+    }
+
+    /// A lineage of these, which are sorted by key, one entry a key, and no more than [`MAX_ENTRIES`].
+    pub(crate) fn of_sorted(writes: &[WriteId]) -> Self {
+        let mut lineage = Self::new();
+        lineage.set(writes);
+        lineage
+    }
+
+    /// Of two lineages that have not overflowed.
+    fn covers_writes(&self, other: &Lineage) -> bool {
+        match (&self.writes, &other.writes) {
+            (Some(held), Some(asked)) if Arc::ptr_eq(held, asked) => true,
+            (_, asked) => asked.iter().flat_map(|asked| asked.iter()).all(|write| self.covers_write(write)),
+        }
+    }
+
+    fn set(&mut self, sorted: &[WriteId]) {
+        self.writes = (!sorted.is_empty()).then(|| sorted.into());
     }
 
     fn overflow(&mut self) {
         self.overflowed = true;
-        self.writes = Arc::default();
+        self.writes = None;
         self.branches = Branches::Forgotten;
     }
 }
@@ -234,8 +239,29 @@ impl FromIterator<WriteId> for Lineage {
 
 impl Extend<WriteId> for Lineage {
     fn extend<I: IntoIterator<Item = WriteId>>(&mut self, writes: I) {
+        if self.overflowed {
+            return;
+        }
+        // All at once, as others may share the entries.
+        let mut all: SmallVec<[WriteId; USUAL_ENTRIES]> = self.writes().into();
+        let mut changed = false;
         for write in writes {
-            self.add(write);
+            match all.binary_search_by_key(&write.key(), WriteId::key) {
+                Ok(at) => {
+                    if let Some(held) = all.get_mut(at).filter(|held| held.position < write.position) {
+                        held.position = write.position;
+                        changed = true;
+                    }
+                }
+                Err(_) if all.len() == MAX_ENTRIES => return self.overflow(),
+                Err(at) => {
+                    all.insert(at, write);
+                    changed = true;
+                }
+            }
+        }
+        if changed {
+            self.set(&all);
         }
     }
 }
@@ -248,7 +274,7 @@ impl fmt::Debug for Lineage {
 
 impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words: Vec<String> = self.writes.iter().map(WriteId::to_string).collect();
+        let mut words: Vec<String> = self.writes().iter().map(WriteId::to_string).collect();
         words.extend(self.branches().iter().map(Branch::to_string));
         words.extend(self.has_forgotten_branches().then(|| "forgotten-branches".to_owned()));
         words.extend(self.overflowed.then(|| "everything".to_owned()));
@@ -305,19 +331,6 @@ mod tests {
         assert!(lineage.has_forgotten_branches() && !lineage.has_overflowed());
         assert_eq!(lineage.writes(), [write("a", 0, 1, 1)]);
         assert!(!Lineage::from(write("a", 0, 1, 1)).covers(&lineage));
-    }
-
-    #[test]
-    fn who_waits_for_a_branch_alone_depends_on_something() {
-        let branch =
-            Branch { ledger: "a".parse().unwrap(), name: "b".parse().unwrap(), id: crate::BranchId(1) };
-        let mut lineage = Lineage::new();
-        lineage.add_branch(branch);
-        assert!(!lineage.is_empty());
-        lineage.remove_branch(&branch);
-        assert!(lineage.is_empty());
-        lineage.forget_branches();
-        assert!(!lineage.is_empty());
     }
 
     #[test]

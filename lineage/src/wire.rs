@@ -41,6 +41,7 @@ const USUAL_LEN: usize = 128;
 const VERSION: u8 = 1;
 /// With a section of branches.
 const VERSION_BRANCHES: u8 = 2;
+const VERSIONS: u8 = 0b1111_0000;
 const SIGNED: u8 = 0b001;
 const EVERYTHING: u8 = 0b010;
 const WEAK: u8 = 0b100;
@@ -176,14 +177,14 @@ impl LineageCodec {
         let message = self.unsealed(&bytes)?;
         let (head, entries) = message.split_first().ok_or(WireError::Damaged)?;
         let mut lineage = body::read(entries, has_branches(*head))?;
+        body::canonical(head & !(VERSIONS | SIGNED | EVERYTHING | WEAK) == 0)?;
         if head & EVERYTHING != 0 {
-            lineage.join(&Lineage::everything());
+            // It has no entries besides, and says it of the branches, too.
+            body::canonical(lineage.is_empty() && !has_branches(*head))?;
+            lineage = Lineage::everything();
         }
         if head & WEAK != 0 {
             lineage.mark_weak();
-        }
-        if self.message(&lineage) != message {
-            return Err(WireError::Malformed);
         }
         Ok(lineage)
     }

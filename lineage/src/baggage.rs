@@ -91,7 +91,10 @@ impl Baggage {
         let mut baggage = Self::default();
         let mut left = MAX_READ_LEN;
         for value in values {
-            for member in value.as_ref().split(|byte| *byte == b',') {
+            let mut rest = Some(value.as_ref());
+            while let Some(members) = rest {
+                let (member, others) = split_once(members, b',');
+                rest = others;
                 match left.checked_sub(member.len() + 1) {
                     Some(rest) => left = rest,
                     None => {
@@ -212,10 +215,21 @@ impl Members {
 /// The member's value, without properties, if its key is ours. A member that has only the key has
 /// an empty value, which no codec takes: it is damaged, not foreign.
 fn value_of_ours(member: &[u8]) -> Option<&[u8]> {
-    let pair = member.split(|byte| *byte == b';').next()?;
-    let mut parts = pair.splitn(2, |byte| *byte == b'=');
-    let key = trim(parts.next()?);
-    (key == BAGGAGE_KEY.as_bytes()).then(|| trim(parts.next().unwrap_or_default()))
+    // Most members of others show it by their first bytes.
+    if !member.starts_with(BAGGAGE_KEY.as_bytes()) {
+        return None;
+    }
+    let (pair, _properties) = split_once(member, b';');
+    let (key, value) = split_once(pair, b'=');
+    (trim(key) == BAGGAGE_KEY.as_bytes()).then(|| trim(value.unwrap_or_default()))
+}
+
+/// What is before the first `separator`, and what is after it, if there is one.
+fn split_once(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(separator, bytes).and_then(|at| bytes.split_at_checked(at)) {
+        Some((before, rest)) => (before, rest.get(1..)),
+        None => (bytes, None),
+    }
 }
 
 fn printable(member: &[u8]) -> Option<&str> {

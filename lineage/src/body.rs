@@ -34,6 +34,9 @@ use crate::{
 const NAME_LEN: u8 = 0b0001_1111;
 const SAME_HISTORY: u8 = 0b0010_0000;
 
+/// In a byte of a number: more follow.
+const MORE: u8 = 0b1000_0000;
+
 /// Appends the count and the entries.
 pub(crate) fn write(out: &mut Vec<u8>, writes: &[WriteId]) {
     varint(out, writes.len() as u64);
@@ -103,8 +106,8 @@ pub(crate) fn canonical(is_so: bool) -> Result<(), WireError> {
 }
 
 fn varint(out: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        out.push(0x80 | (number & 0x7f) as u8);
+    while number >= u64::from(MORE) {
+        out.push(MORE | (number & 0x7f) as u8);
         number >>= 7;
     }
     out.push(number as u8);
@@ -115,12 +118,12 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn entry(&mut self, last: Option<&WriteId>) -> Result<WriteId, WireError> {
-        let tag = self.byte()?;
+        let [tag] = self.array()?;
         canonical(tag & !(NAME_LEN | SAME_HISTORY) == 0)?;
         let store = match (tag & NAME_LEN, last) {
             (0, Some(last)) => last.store,
             (len, last) => {
-                let store = StoreName::parse(self.take(usize::from(len))?)?;
+                let store = StoreName::parse(self.text(len)?)?;
                 canonical(last.is_none_or(|last| last.store != store))?;
                 store
             }
@@ -129,7 +132,7 @@ impl<'a> Reader<'a> {
         let before = last.map(|last| last.epoch.history);
         let history = match before {
             Some(before) if tag & SAME_HISTORY != 0 => before,
-            _ => self.history()?,
+            _ => u64::from_be_bytes(self.array()?),
         };
         canonical((tag & SAME_HISTORY != 0) == (before == Some(history)))?;
         let epoch = Epoch { history, term: self.varint()? };
@@ -146,25 +149,25 @@ impl<'a> Reader<'a> {
         }
         let mut last: Option<Branch> = None;
         for _ in 0..count {
-            let ledger = match (self.byte()?, last) {
+            let [len] = self.array()?;
+            let ledger = match (len, last) {
                 (0, Some(last)) => last.ledger,
                 (len, last) => {
-                    let ledger = StoreName::parse(self.take(usize::from(len))?)?;
+                    let ledger = StoreName::parse(self.text(len)?)?;
                     canonical(last.is_none_or(|last| last.ledger != ledger))?;
                     ledger
                 }
             };
-            let name = match (self.byte()?, last) {
+            let [len] = self.array()?;
+            let name = match (len, last) {
                 (0, Some(last)) => last.name,
                 (len, last) => {
-                    let name = BranchName::parse(self.take(usize::from(len))?)?;
+                    let name = BranchName::parse(self.text(len)?)?;
                     canonical(last.is_none_or(|last| last.name != name))?;
                     name
                 }
             };
-            let (id, rest) = self.0.split_first_chunk().ok_or(WireError::Malformed)?;
-            self.0 = rest;
-            let branch = Branch { ledger, name, id: BranchId(u128::from_be_bytes(*id)) };
+            let branch = Branch { ledger, name, id: BranchId(u128::from_be_bytes(self.array()?)) };
             canonical(last.is_none_or(|last| last < branch))?;
             lineage.add_branch(branch);
             last = Some(branch);
@@ -172,36 +175,45 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn history(&mut self) -> Result<u64, WireError> {
-        let (history, rest) = self.0.split_first_chunk().ok_or(WireError::Malformed)?;
+    fn text(&mut self, len: u8) -> Result<&'a [u8], WireError> {
+        let (text, rest) = self.0.split_at_checked(usize::from(len)).ok_or(WireError::Malformed)?;
         self.0 = rest;
-        Ok(u64::from_be_bytes(*history))
+        Ok(text)
     }
 
     fn varint(&mut self) -> Result<u64, WireError> {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
-            let part = u64::from(byte & 0x7f);
+        self.number().ok_or(WireError::Malformed)
+    }
+
+    /// The next number; `None` too if it is not in its shortest form.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let [first] = self.bytes()?;
+        if first & MORE == 0 {
+            return Some(u64::from(first));
+        }
+        let mut number = u64::from(first & !MORE);
+        for shift in (7..u64::BITS).step_by(7) {
+            let [byte] = self.bytes()?;
+            let part = u64::from(byte & !MORE);
             number |= part << shift;
-            if byte & 0x80 == 0 {
-                canonical(part << shift >> shift == part && (shift == 0 || part != 0))?;
-                return Ok(number);
+            if byte & MORE == 0 {
+                let shortest = part != 0 && part << shift >> shift == part;
+                return shortest.then_some(number);
             }
         }
-        Err(WireError::Malformed)
+        None
     }
 
-    fn byte(&mut self) -> Result<u8, WireError> {
-        let (byte, rest) = self.0.split_first().ok_or(WireError::Malformed)?;
+    #[inline]
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
-        Ok(*byte)
+        Some(*bytes)
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(WireError::Malformed)?;
-        self.0 = rest;
-        Ok(taken)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        self.bytes().ok_or(WireError::Malformed)
     }
 }
 

@@ -63,8 +63,12 @@ pub(crate) fn announce_trailer(headers: &mut HeaderMap) {
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
+    let lines = headers.get_all(name).into_iter();
+    lines.filter_map(|line| line.to_str().ok()).any(|line| line == token || has_listed(line, token))
+}
+
+fn has_listed(line: &str, token: &str) -> bool {
+    line.split(',').any(|listed| listed.trim().eq_ignore_ascii_case(token))
 }
 
 fn set(headers: &mut HeaderMap, value: String) {

@@ -10,7 +10,7 @@ use crate::statistics::rounded;
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     pub(crate) workload: &'static str,
-    pub(crate) version: String,
+    pub(crate) versions: Vec<String>,
     pub(crate) pairs: u32,
     pub(crate) slice_ms: f64,
     pub(crate) connections: u32,
@@ -40,10 +40,10 @@ pub(super) struct Pair {
 }
 
 impl Figures {
-    pub(super) fn new(settings: &Service, version: String, rows: Vec<Row>) -> Self {
+    pub(super) fn new(settings: &Service, versions: Vec<String>, rows: Vec<Row>) -> Self {
         let Service { pairs, connections, slice, .. } = *settings;
         let slice_ms = slice.as_secs_f64() * 1e3;
-        Self { workload: "service", version, pairs, slice_ms, connections, rows }
+        Self { workload: "service", versions, pairs, slice_ms, connections, rows }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use antipode::lineage::{Baggage, Lineage, LineageCodec};
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use futures_util::future::try_join_all;
+use axum::http::header::{HOST, TE};
+use axum::http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use crate::cli::Service;
 /// A service that runs, and the connections to it. Ends when it is dropped.
 pub(super) struct Load {
     connections: Vec<SendRequest<Body>>,
-    baggage: String,
+    baggage: HeaderValue,
     slice: Duration,
     _tasks: JoinSet<()>,
 }
@@ -55,30 +55,39 @@ impl Load {
             connections.push(sender);
         }
         let baggage = Baggage::default().write(&LineageCodec::plain(), lineage).value;
+        let baggage = HeaderValue::try_from(baggage).map_err(failed("be called"))?;
         Ok(Self { connections, baggage, slice: settings.slice, _tasks: tasks })
     }
 
     /// Sends requests for one slice of time.
     pub(super) async fn slice(&mut self) -> Result<Slice, Failure> {
         let (before, began) = (Allocations::now().calls, Instant::now());
-        let (baggage, slice) = (self.baggage.as_str(), self.slice);
-        let senders = self.connections.iter_mut().map(|sender| async move {
-            let mut requests = 0;
-            while began.elapsed() < slice {
-                call(sender, baggage).await?;
-                requests += 1;
-            }
-            Ok::<u64, Failure>(requests)
-        });
-        let requests = try_join_all(senders).await?.iter().sum();
+        let mut clients = JoinSet::new();
+        for mut sender in self.connections.drain(..) {
+            let (baggage, slice) = (self.baggage.clone(), self.slice);
+            clients.spawn(async move {
+                let mut requests = 0;
+                while began.elapsed() < slice {
+                    call(&mut sender, &baggage).await?;
+                    requests += 1;
+                }
+                Ok::<_, Failure>((sender, requests))
+            });
+        }
+        let mut requests = 0;
+        while let Some(ended) = clients.join_next().await {
+            let (sender, sent) = ended.map_err(failed("be called"))??;
+            self.connections.push(sender);
+            requests += sent;
+        }
         let took = began.elapsed();
         Ok(Slice { requests, took, allocations: Allocations::now().calls - before })
     }
 }
 
-async fn call(sender: &mut SendRequest<Body>, baggage: &str) -> Result<(), Failure> {
-    let request = Request::builder().uri("/").header("host", "localhost").header("baggage", baggage);
-    let request = request.header("te", "trailers").body(Body::empty()).map_err(failed("be called"))?;
+async fn call(sender: &mut SendRequest<Body>, baggage: &HeaderValue) -> Result<(), Failure> {
+    let request = Request::builder().uri("/").header(HOST, "localhost").header("baggage", baggage);
+    let request = request.header(TE, "trailers").body(Body::empty()).map_err(failed("be called"))?;
     sender.ready().await.map_err(failed("be called"))?;
     let response = sender.send_request(request).await.map_err(failed("be called"))?;
     let status = response.status();

@@ -28,6 +28,6 @@ pub(super) fn render(figures: &Figures) -> String {
         figures.slice_ms,
         figures.connections,
         env!("CARGO_PKG_VERSION"),
-        figures.version,
+        figures.versions.join(", "),
     )
 }

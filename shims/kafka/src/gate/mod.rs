@@ -133,8 +133,8 @@ struct Seat {
     /// Of the first records of their keys, in no order.
     waits: FuturesUnordered<BoxFuture<'static, Ended>>,
     commits: Interval,
-    /// When the driver was last asked for a record.
-    polled: Instant,
+    /// When kept records began to be handed over since the driver was last asked for one.
+    keeping: Option<Instant>,
     committed: Instant,
     /// Commits since everything was said.
     unheard: u32,
@@ -162,9 +162,8 @@ impl Gate {
     ) -> Self {
         let mut commits = interval(rules.commit_every.max(Duration::from_millis(1)));
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (polled, committed) = (Instant::now(), Instant::now());
-        let waits = FuturesUnordered::new();
-        let seat = Seat { waits, commits, polled, committed, unheard: 0, passed: 0 };
+        let (waits, committed) = (FuturesUnordered::new(), Instant::now());
+        let seat = Seat { waits, commits, keeping: None, committed, unheard: 0, passed: 0 };
         Self {
             consumer: Arc::new(consumer),
             caller: Waker::from(Arc::clone(&shared)),
@@ -246,9 +245,7 @@ impl Gate {
                 self.ended(&mut seat, ended)?;
                 continue;
             }
-            if seat.polled.elapsed() < POLL_EVERY
-                && let Some(delivery) = self.advance(&mut seat)
-            {
+            if let Some(delivery) = self.advance(&mut seat) {
                 return Poll::Ready(Ok(delivery));
             }
             let delivery = match ready!(self.event(&mut seat, stream)) {
@@ -273,7 +270,8 @@ impl Gate {
             }
         }
         let mut core = self.shared.core();
-        if core.is_idle() {
+        // Asked before the clock: most records are handed over as they come.
+        if core.is_idle() || seat.keeping.get_or_insert_with(Instant::now).elapsed() >= POLL_EVERY {
             return None;
         }
         for flow in core.flow() {
@@ -315,7 +313,7 @@ impl Gate {
 
     fn event<'a>(&'a self, seat: &mut Seat, stream: &mut Stream<'a>) -> Poll<Event<'a>> {
         let mut cx = Context::from_waker(&self.caller);
-        seat.polled = Instant::now();
+        seat.keeping = None;
         if let Poll::Ready(Some(message)) = stream.poll_next_unpin(&mut cx) {
             return Poll::Ready(Event::Message(message));
         }

@@ -17,6 +17,9 @@ use crate::Failure;
 use crate::allocation::Allocations;
 use crate::cli::Service;
 
+/// How long requests are sent before those that count.
+const LEAD_IN: Duration = Duration::from_millis(20);
+
 /// A service that runs, and the connections to it. Ends when it is dropped.
 pub(super) struct Load {
     connections: Vec<SendRequest<Body>>,
@@ -59,12 +62,18 @@ impl Load {
         Ok(Self { connections, baggage, slice: settings.slice, _tasks: tasks })
     }
 
-    /// Sends requests for one slice of time.
+    /// Sends requests for one slice of time, after some that do not count: the other service had its turn,
+    /// and what this one's barriers knew has become old meanwhile.
     pub(super) async fn slice(&mut self) -> Result<Slice, Failure> {
+        self.send(LEAD_IN).await?;
+        self.send(self.slice).await
+    }
+
+    async fn send(&mut self, slice: Duration) -> Result<Slice, Failure> {
         let (before, began) = (Allocations::now().calls, Instant::now());
         let mut clients = JoinSet::new();
         for mut sender in self.connections.drain(..) {
-            let (baggage, slice) = (self.baggage.clone(), self.slice);
+            let baggage = self.baggage.clone();
             clients.spawn(async move {
                 let mut requests = 0;
                 while began.elapsed() < slice {

@@ -137,7 +137,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for MongoChanges<T> {
     type Error = Error;
 
     async fn recv(&self) -> Result<Change<T>> {
-        let (place, event) = poll_fn(|cx| self.shared.state().poll(cx)).await?;
+        let (place, event) = poll_fn(|cx| self.shared.state().poll(&self.shared.name, cx)).await?;
         let shared = Arc::clone(&self.shared);
         let (registry, deadline) = (self.registry.clone(), self.deadline);
         Ok(Change { place, event, is_done: false, shared, registry, deadline })
@@ -223,7 +223,7 @@ impl<T> Shared<T> {
 }
 
 impl<T: DeserializeOwned> State<T> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Place, Arc<MongoEvent<T>>)>> {
+    fn poll(&mut self, name: &str, cx: &mut Context<'_>) -> Poll<Result<(Place, Arc<MongoEvent<T>>)>> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 return Poll::Ready(Ok(ready));
@@ -235,7 +235,9 @@ impl<T: DeserializeOwned> State<T> {
             let event = match Pin::new(&mut self.stream).poll_next(cx) {
                 Poll::Ready(Some(event)) => Arc::new(event?),
                 Poll::Ready(None) => {
-                    return Poll::Ready(Err(Error::custom("the changes ended: was the collection dropped?")));
+                    let problem =
+                        format!("the changes that {name} follows ended: was their collection dropped?");
+                    return Poll::Ready(Err(Error::custom(problem)));
                 }
                 Poll::Pending => return Poll::Pending,
             };

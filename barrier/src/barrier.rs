@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::error::Kind;
 use crate::registry::Registered;
-use crate::report::{Report, Route};
+use crate::report::{Found, Report, Route};
 use crate::store_wait::Need;
 use crate::waiting::{needs, wait};
 use crate::{BarrierError, BoxFuture, Dependency, Observer};
@@ -118,35 +118,40 @@ impl<'a> Barrier<'a> {
         self
     }
 
-    /// The report, if the last probes' answers show every write already; a comparison, like the
-    /// barrier itself then is. Asks nothing and waits for nothing: `None` is not a verdict.
+    /// Whether the last probes' answers show every write already; a comparison, like the barrier itself
+    /// then is. Asks nothing and waits for nothing, so a no is not a verdict.
     ///
-    /// `None` without a current lineage, and while a capture of it is under way.
+    /// No without a current lineage, and while a capture of it is under way.
     #[must_use]
-    pub fn known(&self) -> Option<Report> {
-        let now = Instant::now();
+    pub fn is_known(&self) -> bool {
         match self.subject {
-            Subject::Given(lineage) => covered(self.registered, lineage, self.options, now),
-            Subject::Current => {
-                let lineage = LineageScope::current()?.try_settled()?;
-                covered(self.registered, &lineage, self.options, now)
-            }
+            Subject::Given(lineage) => self.covered(lineage),
+            Subject::Current => LineageScope::current().and_then(|scope| self.covered_now(&scope)),
         }
+        .is_some()
     }
 
     /// Ends the barrier at once, as awaiting it would, if the last probes' answers show every write
-    /// already: no allocation, nothing asked.
+    /// already: no allocation, nothing asked, and no report but to an observer.
     ///
     /// # Errors
     /// The barrier itself, to be awaited. Nothing has happened then.
-    pub fn try_now(self) -> Result<Report, Self> {
-        let Some(report) = self.known() else { return Err(self) };
-        let scope = match self.subject {
-            Subject::Given(_) => None,
-            Subject::Current => LineageScope::current(),
+    pub fn try_now(self) -> Result<(), Self> {
+        let (found, scope) = match self.subject {
+            Subject::Given(lineage) => (self.covered(lineage), None),
+            Subject::Current => {
+                let scope = LineageScope::current();
+                (scope.as_ref().and_then(|scope| self.covered_now(scope)), scope)
+            }
         };
-        conclude(self.registered, scope.as_ref(), Ok(&report));
-        Ok(report)
+        let Some(found) = found else { return Err(self) };
+        if let Some(scope) = scope {
+            found.hand_routes_to(&scope, self.registered);
+        }
+        if self.registered.observed {
+            self.registered.observer.ended(Ok(&found.into_report(self.registered)));
+        }
+        Ok(())
     }
 
     /// Dry run: what is known now of every write, by asking once. Waits for nothing else, and no
@@ -168,6 +173,16 @@ impl<'a> Barrier<'a> {
         }
         found.sort_by_key(|dependency| dependency.write);
         found
+    }
+
+    /// Where the cached frontiers show the lineage.
+    fn covered(&self, lineage: &Lineage) -> Option<Found> {
+        covered(self.registered, lineage, self.options, Instant::now())
+    }
+
+    /// The same of what the scope depends on, if that is settled.
+    fn covered_now(&self, scope: &LineageScope) -> Option<Found> {
+        scope.look_settled(|lineage| self.covered(lineage)).flatten()
     }
 }
 
@@ -194,7 +209,8 @@ impl<'a> IntoFuture for Barrier<'a> {
         };
         let covered =
             lineage.as_ref().and_then(|lineage| covered(self.registered, lineage, self.options, started));
-        if let Some(report) = covered {
+        if let Some(found) = covered {
+            let report = found.into_report(self.registered);
             return BarrierFuture::ended(self.registered, scope.as_ref(), Ok(report));
         }
         let span = tracing::debug_span!(
@@ -248,27 +264,27 @@ impl Future for BarrierFuture<'_> {
     }
 }
 
-/// The report of a barrier on a lineage that the cached frontiers show; else nothing.
+/// Where the cached frontiers show the lineage.
 fn covered(
-    registered: &Arc<Registered>,
+    registered: &Registered,
     lineage: &Lineage,
     options: Options<'_>,
     now: Instant,
-) -> Option<Report> {
+) -> Option<Found> {
     if lineage.has_overflowed() || options.follows_branches_of(lineage) {
         return None;
     }
-    let mut report = Report::new(Arc::clone(registered));
+    let mut found = Found::default();
     for writes in lineage.writes().chunk_by(|a, b| a.store == b.store) {
         let store = writes.first()?.store;
         let Some((index, store)) = registered.find(store).filter(|_| options.selects(store)) else {
-            report.skip(writes.len());
+            found.skip(writes.len());
             continue;
         };
         let fresh = store.replicas.iter().position(|replica| replica.shows(writes, now))?;
-        report.add_route(index, Route::Replica(u16::try_from(fresh).ok()?));
+        found.add_route(index, Route::Replica(u16::try_from(fresh).ok()?));
     }
-    Some(report)
+    Some(found)
 }
 
 /// As signed numbers: OpenTelemetry has no others, and would get text.

@@ -43,6 +43,8 @@ pub(crate) struct Registered {
     /// How long one question to a ledger may take.
     pub(crate) question_limit: Duration,
     pub(crate) observer: Arc<dyn Observer>,
+    /// Whether there is one who cares.
+    pub(crate) observed: bool,
     pub(crate) waiting: AtomicUsize,
     pub(crate) max_waiting: usize,
 }
@@ -175,7 +177,7 @@ pub struct RegistryBuilder {
     check_limit: Duration,
     settings: WatchSettings,
     max_waiting: usize,
-    observer: Arc<dyn Observer>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for RegistryBuilder {
@@ -187,7 +189,7 @@ impl Default for RegistryBuilder {
             check_limit: Duration::from_secs(10),
             settings: WatchSettings { frontier_ttl, probe_limit },
             max_waiting: 100_000,
-            observer: Arc::new(()),
+            observer: None,
         }
     }
 }
@@ -235,7 +237,7 @@ impl RegistryBuilder {
 
     /// Told of every barrier, probe, and capture of the registered stores.
     pub fn observer(self, observer: impl Observer) -> Self {
-        Self { observer: Arc::new(observer), ..self }
+        Self { observer: Some(Arc::new(observer)), ..self }
     }
 
     /// Checks the stores' configuration, each for at most 10 s, and builds the registry.
@@ -244,12 +246,14 @@ impl RegistryBuilder {
     /// [`RegistryError`] names the store and what is wrong with it.
     pub async fn build(self) -> Result<Registry, RegistryError> {
         let limit = self.check_limit;
+        let observed = self.observer.is_some();
+        let observer = self.observer.clone().unwrap_or_else(|| Arc::new(()));
         let mut stores: Vec<RegisteredStore> = Vec::with_capacity(self.stores.len());
         for store in &self.stores {
             let name = store.name();
             let checked = tokio::time::timeout(limit, store.check()).await;
             checked.map_err(|_| RegistryError::NoAnswer { store: name, limit })??;
-            let registered = self.watch(store.as_ref());
+            let registered = self.watch(store.as_ref(), &observer);
             match stores.binary_search_by_key(&name, |held| held.name) {
                 Ok(_) => return Err(RegistryError::Duplicate { store: name }),
                 Err(_) if registered.replicas.is_empty() => {
@@ -258,7 +262,7 @@ impl RegistryBuilder {
                 Err(at) => stores.insert(at, registered),
             }
         }
-        let Self { deadline, observer, max_waiting, .. } = self;
+        let Self { deadline, max_waiting, .. } = self;
         for store in &stores {
             let watchers = store.replicas.iter().chain(&store.primary);
             watchers.for_each(|watcher| observer.registered(store.name, watcher.name()));
@@ -266,15 +270,15 @@ impl RegistryBuilder {
         self.stores.iter().for_each(|store| store.observed_by(Arc::clone(&observer)));
         let waiting = AtomicUsize::new(0);
         let question_limit = self.settings.probe_limit;
-        let registered = Registered { stores, deadline, question_limit, observer, waiting, max_waiting };
+        let registered =
+            Registered { stores, deadline, question_limit, observer, observed, waiting, max_waiting };
         Ok(Registry { registered: Arc::new(registered) })
     }
 
     /// Gives each replica its watcher; a primary that is read from has one, not two.
-    fn watch(&self, store: &dyn Store) -> RegisteredStore {
+    fn watch(&self, store: &dyn Store, observer: &Arc<dyn Observer>) -> RegisteredStore {
         let name = store.name();
-        let watch =
-            |replica| Arc::new(Watcher::new(name, replica, self.settings, Arc::clone(&self.observer)));
+        let watch = |replica| Arc::new(Watcher::new(name, replica, self.settings, Arc::clone(observer)));
         let mut replicas: Vec<_> = store.replicas().into_iter().map(watch).collect();
         let primary = store.primary().map(|primary| {
             let same = replicas.iter().find(|watcher| watcher.name() == primary.name());

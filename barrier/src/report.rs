@@ -13,13 +13,19 @@ use crate::registry::Registered;
 #[derive(Clone)]
 pub struct Report {
     registered: Arc<Registered>,
-    /// Per store of the lineage: its index, and the index of the replica.
-    routes: SmallVec<[(u16, Route); 8]>,
+    found: Found,
     waits: Vec<Wait>,
     waited: Duration,
-    skipped: usize,
     branches: usize,
     weak: bool,
+}
+
+/// Where a lineage was found to be visible.
+#[derive(Clone, Default)]
+pub(crate) struct Found {
+    /// Per store of the lineage: its index, and the index of the replica.
+    routes: SmallVec<[(u16, Route); 8]>,
+    skipped: usize,
 }
 
 /// Where reads go.
@@ -44,14 +50,39 @@ pub struct Wait {
     pub prevented: bool,
 }
 
-impl Report {
-    pub(crate) fn new(registered: Arc<Registered>) -> Self {
-        let (routes, waits) = (SmallVec::new(), Vec::new());
-        Self { registered, routes, waits, waited: Duration::ZERO, skipped: 0, branches: 0, weak: false }
-    }
-
+impl Found {
     pub(crate) fn add_route(&mut self, store: u16, route: Route) {
         self.routes.push((store, route));
+    }
+
+    pub(crate) fn skip(&mut self, writes: usize) {
+        self.skipped += writes;
+    }
+
+    /// Sends the scope's reads where the barrier looked. Where there is but one place to read from,
+    /// and the scope was not sent elsewhere before, there is nothing to say.
+    pub(crate) fn hand_routes_to(&self, scope: &LineageScope, registered: &Registered) {
+        for (index, route) in &self.routes {
+            let Some(store) = registered.store(*index) else { continue };
+            let choice = store.replicas.len() > 1 || *route == Route::Primary;
+            if (choice || scope.route(store.name).is_some())
+                && let Some(watcher) = store.replica(*route)
+            {
+                scope.set_route(store.name, watcher.name());
+            }
+        }
+    }
+
+    /// The report of a barrier that had nothing to wait for.
+    pub(crate) fn into_report(self, registered: &Arc<Registered>) -> Report {
+        let (registered, found, waits) = (Arc::clone(registered), self, Vec::new());
+        Report { registered, found, waits, waited: Duration::ZERO, branches: 0, weak: false }
+    }
+}
+
+impl Report {
+    pub(crate) fn add_route(&mut self, store: u16, route: Route) {
+        self.found.add_route(store, route);
     }
 
     pub(crate) fn add_wait(&mut self, wait: Wait) {
@@ -64,10 +95,6 @@ impl Report {
         if self.weak { "weak" } else { "visible" }
     }
 
-    pub(crate) fn skip(&mut self, writes: usize) {
-        self.skipped += writes;
-    }
-
     pub(crate) fn add_branches(&mut self, ended: usize) {
         self.branches += ended;
     }
@@ -76,18 +103,8 @@ impl Report {
         self.weak = true;
     }
 
-    /// Sends the scope's reads where the barrier looked. Where there is but one place to read from,
-    /// and the scope was not sent elsewhere before, there is nothing to say.
     pub(crate) fn hand_routes_to(&self, scope: &LineageScope) {
-        for (index, route) in &self.routes {
-            let Some(store) = self.registered.store(*index) else { continue };
-            let choice = store.replicas.len() > 1 || *route == Route::Primary;
-            if (choice || scope.route(store.name).is_some())
-                && let Some(watcher) = store.replica(*route)
-            {
-                scope.set_route(store.name, watcher.name());
-            }
-        }
+        self.found.hand_routes_to(scope, &self.registered);
     }
 
     pub(crate) fn end(&mut self, waited: Duration) {
@@ -123,7 +140,7 @@ impl Report {
     /// Entries of the lineage left out: of stores that are not registered here or not selected.
     #[must_use]
     pub fn skipped(&self) -> usize {
-        self.skipped
+        self.found.skipped
     }
 
     /// The branches that a [whole](crate::Barrier::whole) barrier saw the end of, nested ones included.
@@ -141,7 +158,7 @@ impl Report {
 
     /// The replica to read from, for each store of the lineage.
     pub fn routes(&self) -> impl Iterator<Item = (StoreName, ReplicaName)> + '_ {
-        self.routes.iter().filter_map(|(store, route)| {
+        self.found.routes.iter().filter_map(|(store, route)| {
             let store = self.registered.store(*store)?;
             Some((store.name, store.replica(*route)?.name()))
         })
@@ -154,7 +171,7 @@ impl fmt::Debug for Report {
             .field("waited", &self.waited)
             .field("waits", &self.waits)
             .field("routes", &self.routes().collect::<Vec<_>>())
-            .field("skipped", &self.skipped)
+            .field("skipped", &self.found.skipped)
             .field("branches", &self.branches)
             .field("weak", &self.weak)
             .finish()

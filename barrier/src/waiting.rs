@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::barrier::{Options, conclude, record};
 use crate::error::Kind;
 use crate::registry::Registered;
-use crate::report::{Report, Route, Wait};
+use crate::report::{Found, Report, Route, Wait};
 use crate::store_wait::{Ended, Need, StoreWait};
 use crate::watcher::Bell;
 use crate::whole::end_of_branches;
@@ -112,8 +112,9 @@ async fn wait_for(
     started: Instant,
 ) -> Result<Report, BarrierError> {
     let deadline = started + options.deadline;
-    let mut report = Report::new(Arc::clone(registered));
-    report.skip(skipped);
+    let mut found = Found::default();
+    found.skip(skipped);
+    let mut report = found.into_report(registered);
     let bell = Arc::new(Bell::new());
     let waits = needs.iter().map(|need| StoreWait::new(need, options.on_timeout, Arc::clone(&bell)));
     let mut waits: SmallVec<[StoreWait<'_>; 1]> = waits.collect();

@@ -59,7 +59,7 @@ async fn an_answer_in_use_is_followed_by_the_next_before_it_is_too_old() {
     registry.barrier_on(&lineage).await.unwrap();
     let probes = posts.replicas[0].probes();
     for at in 0..200 {
-        assert!(registry.barrier_on(&lineage).known().is_some(), "{at}");
+        assert!(registry.barrier_on(&lineage).is_known(), "{at}");
         sleep(Duration::from_millis(10)).await;
     }
     // In two seconds: an answer is believed for a quarter of one, and followed after half of that.
@@ -81,7 +81,7 @@ async fn however_many_use_an_answer_one_of_them_has_it_followed() {
     // Past half of its time.
     sleep(Duration::from_millis(150)).await;
     for at in 0..1000 {
-        assert!(registry.barrier_on(&lineage).known().is_some(), "{at}");
+        assert!(registry.barrier_on(&lineage).is_known(), "{at}");
         tokio::task::yield_now().await;
     }
     sleep(ROUND_TRIP * 20).await;
@@ -96,7 +96,7 @@ async fn a_registry_that_is_dropped_leaves_no_question_behind() {
     registry.barrier_on(&lineage).await.unwrap();
     sleep(Duration::from_millis(150)).await;
     posts.replicas[0].set(Answer::Silence);
-    assert!(registry.barrier_on(&lineage).known().is_some());
+    assert!(registry.barrier_on(&lineage).is_known());
     sleep(ROUND_TRIP * 4).await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert_eq!(tasks(), 1, "the question is under way");

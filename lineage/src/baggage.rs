@@ -62,8 +62,9 @@ pub const MAX_READ_LEN: usize = 16_384;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Baggage {
-    /// The values of every member with our key.
+    /// The values of every member with our key, unless they were decoded on reading.
     ours: SmallVec<[Box<[u8]>; 1]>,
+    ours_len: usize,
     foreign: Members,
     unprintable: usize,
     cut: bool,
@@ -88,24 +89,34 @@ impl Baggage {
     /// Reading ends after [`MAX_READ_LEN`] bytes, whatever was given.
     #[must_use]
     pub fn read<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Self {
-        let mut baggage = Self::default();
-        let mut left = MAX_READ_LEN;
-        for value in values {
-            let mut rest = Some(value.as_ref());
-            while let Some(members) = rest {
-                let (member, others) = split_once(members, b',');
-                rest = others;
-                match left.checked_sub(member.len() + 1) {
-                    Some(rest) => left = rest,
-                    None => {
-                        baggage.cut = true;
-                        return baggage;
-                    }
-                }
-                baggage.take_in(trim(member));
-            }
+        let mut ours = SmallVec::new();
+        let baggage = Self::scan(values, |value| ours.push(value.into()));
+        Self { ours, ..baggage }
+    }
+
+    /// Reads, and takes the [lineage](Baggage::lineage) out of the values at once: its text is not kept, so
+    /// what stays is the members of others.
+    ///
+    /// ```
+    /// use antipode_lineage::{Baggage, Lineage, LineageCodec};
+    ///
+    /// let codec = LineageCodec::plain();
+    /// let header = format!("antipode={},user=alice", codec.encode(&Lineage::everything()));
+    /// let (others, lineage) = Baggage::take(&codec, [header]);
+    /// assert_eq!(lineage, Ok(Some(Lineage::everything())));
+    /// assert_eq!(others.write_without_lineage().value, "user=alice");
+    /// ```
+    #[must_use]
+    pub fn take<V: AsRef<[u8]>>(
+        codec: &LineageCodec,
+        values: impl IntoIterator<Item = V>,
+    ) -> (Self, Result<Option<Lineage>, WireError>) {
+        let mut joined = Ok(None);
+        let others = Self::scan(values, |value| join(&mut joined, codec, value));
+        if others.cut && joined == Ok(None) {
+            joined = Err(WireError::BaggageTooLong);
         }
-        baggage
+        (others, joined)
     }
 
     /// The lineage that came along; `None` if there was none. If several hops each added one, this
@@ -115,15 +126,12 @@ impl Baggage {
     /// [`WireError`] if a lineage came that the codec does not take, one of several suffices; or if
     /// reading ended before one was seen.
     pub fn lineage(&self, codec: &LineageCodec) -> Result<Option<Lineage>, WireError> {
-        if self.ours.is_empty() {
-            return if self.cut { Err(WireError::BaggageTooLong) } else { Ok(None) };
+        if self.ours.is_empty() && self.cut {
+            return Err(WireError::BaggageTooLong);
         }
-        let mut lineages = self.ours.iter().map(|value| codec.decode(value));
-        let Some(mut joined) = lineages.next().transpose()? else { return Ok(None) };
-        for lineage in lineages {
-            joined.join(&lineage?);
-        }
-        Ok(Some(joined))
+        let mut joined = Ok(None);
+        self.ours.iter().for_each(|value| join(&mut joined, codec, value));
+        joined
     }
 
     /// The header that carries `lineage`, first, and the members of others. A lineage that came
@@ -145,7 +153,7 @@ impl Baggage {
     /// The bytes of lineage that came along, over all its members; zero if none came.
     #[must_use]
     pub fn lineage_len(&self) -> usize {
-        self.ours.iter().map(|value| value.len()).sum()
+        self.ours_len
     }
 
     /// Whether there are members of others to pass on.
@@ -169,14 +177,46 @@ impl Baggage {
         BaggageHeader { value: members.text, dropped, lineage_len: 0 }
     }
 
-    fn take_in(&mut self, member: &[u8]) {
-        if let Some(value) = value_of_ours(member) {
-            self.ours.push(value.into());
-        } else if let Some(member) = printable(member) {
-            self.foreign.push(member);
-        } else {
-            self.unprintable += 1;
+    /// Reads the members of others, and hands on the values of ours.
+    fn scan<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>, mut ours: impl FnMut(&[u8])) -> Self {
+        let mut baggage = Self::default();
+        let mut left = MAX_READ_LEN;
+        for value in values {
+            let mut rest = Some(value.as_ref());
+            while let Some(members) = rest {
+                let (member, others) = split_once(members, b',');
+                rest = others;
+                match left.checked_sub(member.len() + 1) {
+                    Some(rest) => left = rest,
+                    None => {
+                        baggage.cut = true;
+                        return baggage;
+                    }
+                }
+                let member = trim(member);
+                if let Some(value) = value_of_ours(member) {
+                    baggage.ours_len += value.len();
+                    ours(value);
+                } else if let Some(member) = printable(member) {
+                    baggage.foreign.push(member);
+                } else {
+                    baggage.unprintable += 1;
+                }
+            }
         }
+        baggage
+    }
+}
+
+/// Joins one more value; of several that cannot be read, the first one's error stays.
+fn join(joined: &mut Result<Option<Lineage>, WireError>, codec: &LineageCodec, value: &[u8]) {
+    let Ok(before) = joined else { return };
+    match codec.decode(value) {
+        Ok(lineage) => match before {
+            Some(before) => before.join(&lineage),
+            None => *before = Some(lineage),
+        },
+        Err(error) => *joined = Err(error),
     }
 }
 
@@ -215,13 +255,12 @@ impl Members {
 /// The member's value, without properties, if its key is ours. A member that has only the key has
 /// an empty value, which no codec takes: it is damaged, not foreign.
 fn value_of_ours(member: &[u8]) -> Option<&[u8]> {
-    // Most members of others show it by their first bytes.
-    if !member.starts_with(BAGGAGE_KEY.as_bytes()) {
-        return None;
+    let (pair, _properties) = split_once(member.strip_prefix(BAGGAGE_KEY.as_bytes())?, b';');
+    match trim(pair) {
+        [] => Some(&[]),
+        [b'=', value @ ..] => Some(trim(value)),
+        _ => None,
     }
-    let (pair, _properties) = split_once(member, b';');
-    let (key, value) = split_once(pair, b'=');
-    (trim(key) == BAGGAGE_KEY.as_bytes()).then(|| trim(value.unwrap_or_default()))
 }
 
 /// What is before the first `separator`, and what is after it, if there is one.

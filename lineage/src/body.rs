@@ -23,6 +23,8 @@
 //! Every part says how long it is before it ends, so the entries say where they end: no bytes that
 //! hold a lineage begin with other bytes that hold one.
 
+use std::cmp::Ordering;
+
 use smallvec::SmallVec;
 
 use crate::lineage::USUAL_ENTRIES;
@@ -87,10 +89,11 @@ pub(crate) fn read(bytes: &[u8], has_branches: bool) -> Result<Lineage, WireErro
         return Err(WireError::TooManyEntries { count });
     }
     let mut writes = SmallVec::<[WriteId; USUAL_ENTRIES]>::new();
+    let mut last = None;
     for _ in 0..count {
-        let write = rest.entry(writes.last())?;
-        canonical(writes.last().is_none_or(|last| last.key() < write.key()))?;
+        let write = rest.entry(last.as_ref())?;
         writes.push(write);
+        last = Some(write);
     }
     let mut lineage = Lineage::of_sorted(&writes);
     if has_branches {
@@ -117,15 +120,18 @@ fn varint(out: &mut Vec<u8>, mut number: u64) {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// The next entry; it comes after `last` in the order of lineages.
+    #[inline]
     fn entry(&mut self, last: Option<&WriteId>) -> Result<WriteId, WireError> {
         let [tag] = self.array()?;
         canonical(tag & !(NAME_LEN | SAME_HISTORY) == 0)?;
-        let store = match (tag & NAME_LEN, last) {
-            (0, Some(last)) => last.store,
+        let (store, order) = match (tag & NAME_LEN, last) {
+            (0, Some(last)) => (last.store, Ordering::Equal),
             (len, last) => {
                 let store = StoreName::parse(self.text(len)?)?;
-                canonical(last.is_none_or(|last| last.store != store))?;
-                store
+                let order = last.map_or(Ordering::Greater, |last| store.cmp(&last.store));
+                canonical(order.is_gt())?;
+                (store, order)
             }
         };
         let shard = Shard(self.varint()?);
@@ -136,6 +142,8 @@ impl<'a> Reader<'a> {
         };
         canonical((tag & SAME_HISTORY != 0) == (before == Some(history)))?;
         let epoch = Epoch { history, term: self.varint()? };
+        let within = |last: &WriteId| (shard, epoch) > (last.shard, last.epoch);
+        canonical(order.is_gt() || last.is_some_and(within))?;
         Ok(WriteId { store, shard, epoch, position: Position(self.varint()?) })
     }
 
@@ -175,12 +183,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn text(&mut self, len: u8) -> Result<&'a [u8], WireError> {
         let (text, rest) = self.0.split_at_checked(usize::from(len)).ok_or(WireError::Malformed)?;
         self.0 = rest;
         Ok(text)
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, WireError> {
         self.number().ok_or(WireError::Malformed)
     }
@@ -188,21 +198,29 @@ impl<'a> Reader<'a> {
     /// The next number; `None` too if it is not in its shortest form.
     #[inline]
     fn number(&mut self) -> Option<u64> {
-        let [first] = self.bytes()?;
-        if first & MORE == 0 {
-            return Some(u64::from(first));
-        }
-        let mut number = u64::from(first & !MORE);
-        for shift in (7..u64::BITS).step_by(7) {
-            let [byte] = self.bytes()?;
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        if first & MORE == 0 { Some(u64::from(*first)) } else { self.longer(u64::from(first & !MORE)) }
+    }
+
+    /// The number that began with these seven bits.
+    fn longer(&mut self, begun: u64) -> Option<u64> {
+        let (mut number, mut shift) = (begun, 7);
+        let mut bytes = self.0.iter();
+        loop {
+            let byte = *bytes.next()?;
             let part = u64::from(byte & !MORE);
             number |= part << shift;
             if byte & MORE == 0 {
+                self.0 = bytes.as_slice();
                 let shortest = part != 0 && part << shift >> shift == part;
                 return shortest.then_some(number);
             }
+            shift += 7;
+            if shift >= u64::BITS {
+                return None;
+            }
         }
-        None
     }
 
     #[inline]
@@ -212,6 +230,7 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         self.bytes().ok_or(WireError::Malformed)
     }

@@ -43,7 +43,8 @@ pub(crate) const USUAL_ENTRIES: usize = 8;
 /// assert_eq!(lineage.writes(), [at(30)]);
 /// # Ok::<(), antipode_lineage::InvalidName>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, Eq, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq)] // Equal entries hash alike, shared or not.
 pub struct Lineage {
     /// Sorted by key, one entry a key. `None` if there are none, so that equal sets are equal values and
     /// the empty one costs nothing.
@@ -192,10 +193,12 @@ impl Lineage {
 
     /// Of two lineages that have not overflowed.
     fn covers_writes(&self, other: &Lineage) -> bool {
-        match (&self.writes, &other.writes) {
-            (Some(held), Some(asked)) if Arc::ptr_eq(held, asked) => true,
-            (_, asked) => asked.iter().flat_map(|asked| asked.iter()).all(|write| self.covers_write(write)),
-        }
+        self.shares_writes(other) || other.writes().iter().all(|write| self.covers_write(write))
+    }
+
+    /// Whether both hold the same entries in memory: what most comparisons find.
+    fn shares_writes(&self, other: &Lineage) -> bool {
+        matches!((&self.writes, &other.writes), (Some(one), Some(other)) if Arc::ptr_eq(one, other))
     }
 
     fn set(&mut self, sorted: &[WriteId]) {
@@ -210,6 +213,14 @@ impl Lineage {
 }
 
 // === impl Lineage: the standard traits ===
+
+impl PartialEq for Lineage {
+    fn eq(&self, other: &Self) -> bool {
+        (self.overflowed, self.weak) == (other.overflowed, other.weak)
+            && self.branches == other.branches
+            && (self.shares_writes(other) || self.writes() == other.writes())
+    }
+}
 
 impl PartialOrd for Lineage {
     /// The order of the lattice: `a <= b` if `b` covers `a`.

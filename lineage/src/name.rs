@@ -1,5 +1,6 @@
 //! Names of stores, replicas and branches: short, inline, and safe to print anywhere.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,25 +15,64 @@ pub const MAX_NAME_LEN: usize = 23;
 #[non_exhaustive]
 pub struct InvalidName;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Inline([u8; MAX_NAME_LEN], u8);
+/// The text, zeros, and in the last byte its length.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(align(8))]
+struct Inline([u8; MAX_NAME_LEN + 1]);
+
+/// Which bytes names are made of. Lineages are read more often than names are written.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789-_.";
+    while let [byte, others @ ..] = rest {
+        #[allow(clippy::indexing_slicing)] // A constant; and there are 256 bytes.
+        {
+            plain[*byte as usize] = true;
+        }
+        rest = others;
+    }
+    plain
+};
 
 impl Inline {
     fn parse(text: &[u8]) -> Result<Self, InvalidName> {
         let first = text.first().ok_or(InvalidName)?;
-        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        if !plain(first) || !text.iter().all(|byte| plain(byte) || b"-_.".contains(byte)) {
+        let plain = |byte: &u8| PLAIN.get(usize::from(*byte)) == Some(&true);
+        if !first.is_ascii_alphanumeric() || !text.iter().all(plain) {
             return Err(InvalidName);
         }
-        let mut bytes = [0; MAX_NAME_LEN];
-        bytes.get_mut(..text.len()).ok_or(InvalidName)?.copy_from_slice(text);
-        let len = u8::try_from(text.len()).map_err(|_| InvalidName)?;
-        Ok(Self(bytes, len))
+        let mut bytes = [0; MAX_NAME_LEN + 1];
+        let (name, len) = bytes.split_at_mut(MAX_NAME_LEN);
+        name.get_mut(..text.len()).ok_or(InvalidName)?.copy_from_slice(text);
+        len.fill(text.len() as u8);
+        Ok(Self(bytes))
     }
 
     fn as_str(&self) -> &str {
-        let bytes = self.0.get(..usize::from(self.1)).unwrap_or_default();
+        let [name @ .., len] = &self.0;
+        let bytes = name.get(..usize::from(*len)).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Numbers in the order of the texts: no byte of a text is as small as those that fill it up.
+    fn words(&self) -> [u64; 3] {
+        let mut words = [0; 3];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks().0) {
+            *word = u64::from_be_bytes(*bytes);
+        }
+        words
+    }
+}
+
+impl Ord for Inline {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.words().cmp(&other.words())
+    }
+}
+
+impl PartialOrd for Inline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The current lineage of a request.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -15,8 +17,9 @@ use tracing::Instrument;
 use crate::captured::Teller;
 use crate::{Baggage, Branch, CaptureObserver, Lineage, ReplicaName, RunningBranch, StoreName, WriteId};
 
-tokio::task_local! {
-    static CURRENT: LineageScope;
+thread_local! {
+    /// Of the task that is being polled on this thread. Moved in and out, not cloned, by those who poll.
+    static CURRENT: RefCell<Option<LineageScope>> = const { RefCell::new(None) };
 }
 
 /// The lineage of one request while it runs: reads and writes through shims add to it, calls and
@@ -91,7 +94,7 @@ impl LineageScope {
     /// The scope of the running task, if it has one.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(Self::clone).ok()
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
     /// Runs the future with this scope as the current one.
@@ -102,7 +105,17 @@ impl LineageScope {
     /// Calls the function with this scope as the current one: for what is polled by hand, such as a
     /// body or a stream.
     pub fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
-        CURRENT.sync_scope(self.clone(), call)
+        Self::enter_held(&mut Some(self.clone()), call)
+    }
+
+    /// The same for an owner who polls again and again: the scope is moved, not cloned. While the function
+    /// runs, the place holds the scope that was current before; if it holds none, nothing is changed.
+    pub fn enter_held<R>(place: &mut Option<Self>, call: impl FnOnce() -> R) -> R {
+        if place.is_none() {
+            return call();
+        }
+        let _entered = Entered::new(place);
+        call()
     }
 
     /// What the request depends on now.
@@ -139,9 +152,15 @@ impl LineageScope {
     /// What the request depends on, if no capture is under way.
     #[must_use]
     pub fn try_settled(&self) -> Option<Lineage> {
+        self.look_settled(Lineage::clone)
+    }
+
+    /// A look at what the request depends on, if no capture is under way. The scope is locked meanwhile:
+    /// the function must not use it.
+    pub fn look_settled<R>(&self, look: impl FnOnce(&Lineage) -> R) -> Option<R> {
         let mut state = self.lock();
         state.collect();
-        state.captures.is_empty().then(|| state.lineage.clone())
+        state.captures.is_empty().then(|| look(&state.lineage))
     }
 
     /// The same scope by a handle that tells of the captures made through it: [`add`](LineageScope::add)
@@ -298,6 +317,9 @@ impl From<Lineage> for LineageScope {
 impl State {
     /// Takes in the captures that have ended.
     fn collect(&mut self) {
+        if self.captures.is_empty() {
+            return;
+        }
         let lineage = &mut self.lineage;
         self.captures.retain(|capture| {
             // Whether it ended is asked first: an outcome sent between the two is not missed.
@@ -309,6 +331,30 @@ impl State {
             }
             false
         });
+    }
+}
+
+/// A scope in the place of the current one, until it is dropped.
+struct Entered<'a> {
+    place: &'a mut Option<LineageScope>,
+}
+
+impl<'a> Entered<'a> {
+    fn new(place: &'a mut Option<LineageScope>) -> Self {
+        let mut entered = Self { place };
+        entered.swap();
+        entered
+    }
+
+    /// Does nothing where the thread is ending and has no current scope any more.
+    fn swap(&mut self) {
+        let _ = CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), self.place));
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.swap();
     }
 }
 
@@ -333,10 +379,7 @@ impl<F: Future> Future for InLineage<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        match this.scope {
-            Some(scope) => CURRENT.sync_scope(scope.clone(), || this.future.poll(cx)),
-            None => this.future.poll(cx),
-        }
+        LineageScope::enter_held(this.scope, || this.future.poll(cx))
     }
 }
 

@@ -26,8 +26,10 @@
 //! A future version may have an audience and an expiry after the head, under the MAC: they need a
 //! new version number, which this one refuses.
 
-use data_encoding::BASE64URL_NOPAD;
-use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
+
+use base64_simd::{AsOut, URL_SAFE_NO_PAD};
+use smallvec::SmallVec;
 
 use crate::{InvalidName, Lineage, MAX_ENTRIES, SigningKeys, body};
 
@@ -104,7 +106,7 @@ pub enum WireError {
     BaggageTooLong,
 }
 
-/// Makes and reads the text of a lineage.
+/// Makes and reads the text of a lineage. A clone shares the keys.
 ///
 /// Each lineage has one text. No part of a text from its beginning and no text with one character
 /// changed decodes, so a position cut short on the way is never taken for a smaller one.
@@ -124,7 +126,7 @@ pub enum WireError {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct LineageCodec {
-    keys: Option<SigningKeys>,
+    keys: Option<Arc<SigningKeys>>,
 }
 
 impl LineageCodec {
@@ -136,8 +138,8 @@ impl LineageCodec {
 
     /// Texts that only a holder of a key can make. Unsigned ones are refused.
     #[must_use]
-    pub const fn signed(keys: SigningKeys) -> Self {
-        Self { keys: Some(keys) }
+    pub fn signed(keys: SigningKeys) -> Self {
+        Self { keys: Some(Arc::new(keys)) }
     }
 
     /// The text of a lineage: at most [`MAX_WIRE_LEN`] bytes of `A-Z`, `a-z`, `0-9`, `-` and `_`.
@@ -171,10 +173,10 @@ impl LineageCodec {
         if text.len() > MAX_WIRE_LEN {
             return Err(WireError::TooLong { len: text.len() });
         }
-        let len = BASE64URL_NOPAD.decode_len(text.len()).map_err(|_| WireError::Alphabet)?;
-        let mut bytes: SmallVec<[u8; USUAL_LEN]> = smallvec![0; len];
-        BASE64URL_NOPAD.decode_mut(text, &mut bytes).map_err(|_| WireError::Alphabet)?;
-        let message = self.unsealed(&bytes)?;
+        let mut room = SmallVec::from([0; USUAL_LEN]);
+        room.resize(USUAL_LEN.max(URL_SAFE_NO_PAD.estimated_decoded_length(text.len())), 0);
+        let bytes = URL_SAFE_NO_PAD.decode(text, room.as_out()).map_err(|_| WireError::Alphabet)?;
+        let message = self.unsealed(bytes)?;
         let (head, entries) = message.split_first().ok_or(WireError::Damaged)?;
         let mut lineage = body::read(entries, has_branches(*head))?;
         body::canonical(head & !(VERSIONS | SIGNED | EVERYTHING | WEAK) == 0)?;
@@ -195,7 +197,7 @@ impl LineageCodec {
             Some(keys) => keys.sign(&mut bytes),
             None => bytes.extend_from_slice(&checksum(&bytes)),
         }
-        BASE64URL_NOPAD.encode(&bytes)
+        URL_SAFE_NO_PAD.encode_to_string(&bytes)
     }
 
     /// Head and entries.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use antipode_lineage::{Baggage, Lineage, LineageCodec, MAX_READ_LEN, WireError};
-use http::{HeaderMap, StatusCode};
+use http::header::GetAll;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::BAGGAGE_HEADER;
+use super::BAGGAGE;
 use super::faults::{EdgeObserver, Fault, Faults, Treated};
 use super::session::SessionTokens;
 
@@ -39,7 +40,7 @@ pub struct Inbound {
 
 #[derive(Debug, Clone)]
 enum Policy {
-    Take { codec: Arc<LineageCodec>, missing: Answer, unreadable: Answer },
+    Take { codec: LineageCodec, missing: Answer, unreadable: Answer },
     Discard,
 }
 
@@ -53,8 +54,8 @@ enum Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Admitted {
-    /// The baggage as it was read, for the headers of calls that the request makes. Past a cap nothing was
-    /// read, and this is empty.
+    /// The members of others, for the headers of calls that the request makes. Past a cap nothing was read,
+    /// and this is empty.
     pub baggage: Baggage,
     /// The lineage to begin with.
     pub lineage: Lineage,
@@ -116,7 +117,7 @@ impl Inbound {
     }
 
     fn take(codec: LineageCodec, missing: Answer, unreadable: Answer) -> Self {
-        Self::new(Policy::Take { codec: Arc::new(codec), missing, unreadable })
+        Self::new(Policy::Take { codec, missing, unreadable })
     }
 
     fn new(policy: Policy) -> Self {
@@ -172,7 +173,7 @@ impl Inbound {
 
     /// What lineages are read with; `None` if they are not.
     #[cfg(feature = "tower")]
-    pub(crate) fn codec(&self) -> Option<&Arc<LineageCodec>> {
+    pub(crate) fn codec(&self) -> Option<&LineageCodec> {
         match &self.policy {
             Policy::Take { codec, .. } => Some(codec),
             Policy::Discard => None,
@@ -180,15 +181,18 @@ impl Inbound {
     }
 
     fn admit_baggage(&self, headers: &HeaderMap) -> Result<Admitted, Refused> {
-        let baggage = match self.read(headers) {
-            Ok(baggage) => baggage,
+        let lines = match self.lines(headers) {
+            Ok(lines) => lines,
             Err(refused) => return self.treat(Baggage::default(), refused),
         };
-        self.faults.received(baggage.lineage_len());
         let Policy::Take { codec, .. } = &self.policy else {
+            let baggage = Baggage::read(lines);
+            self.faults.received(baggage.lineage_len());
             return Ok(Admitted { baggage, lineage: Lineage::new(), sent: None });
         };
-        match baggage.lineage(codec) {
+        let (baggage, lineage) = Baggage::take(codec, lines);
+        self.faults.received(baggage.lineage_len());
+        match lineage {
             Ok(Some(lineage)) => Ok(Admitted { baggage, sent: Some(lineage.clone()), lineage }),
             Ok(None) => self.treat(baggage, Refused::Missing),
             Err(error) => self.treat(baggage, error.into()),
@@ -209,8 +213,8 @@ impl Inbound {
     }
 
     /// Looks at the sizes first: what is past a cap is not parsed.
-    fn read(&self, headers: &HeaderMap) -> Result<Baggage, Refused> {
-        let lines = headers.get_all(BAGGAGE_HEADER);
+    fn lines<'h>(&self, headers: &'h HeaderMap) -> Result<GetAll<'h, HeaderValue>, Refused> {
+        let lines = headers.get_all(&BAGGAGE);
         let (mut bytes, mut count) = (0, 0);
         for line in &lines {
             bytes += line.len() + 1;
@@ -222,7 +226,7 @@ impl Inbound {
                 return Err(Refused::TooManyBytes { max: self.max_bytes });
             }
         }
-        Ok(Baggage::read(lines))
+        Ok(lines)
     }
 
     fn treat(&self, baggage: Baggage, refused: Refused) -> Result<Admitted, Refused> {

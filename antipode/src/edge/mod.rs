@@ -38,6 +38,8 @@ mod inbound;
 mod outbound;
 mod session;
 
+use http::HeaderName;
+
 #[cfg(feature = "tower")]
 pub(crate) use self::faults::Told;
 pub use self::faults::{EdgeObserver, Fault, Treated};
@@ -47,3 +49,6 @@ pub use self::session::{InvalidSession, MAX_SESSION_LEN, SESSION_HEADER, Session
 
 /// The name of the header that carries baggage (W3C Baggage, "Header Name").
 pub const BAGGAGE_HEADER: &str = "baggage";
+
+/// The same, for header maps: they need not parse it each time.
+pub(crate) static BAGGAGE: HeaderName = HeaderName::from_static(BAGGAGE_HEADER);

@@ -143,10 +143,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let time_left = time_left(request.headers(), self.settings.header.as_ref());
-        if self.settings.barrier(time_left).try_now().is_ok() {
+        if self.settings.barrier(None).try_now().is_ok() {
             return BarrierBeforeFuture { state: State::Calling { call: self.inner.call(request) } };
         }
+        let time_left = time_left(request.headers(), self.settings.header.as_ref());
         let settings = Arc::clone(&self.settings);
         let barrier = Box::pin(async move { settings.barrier(time_left).await.map(drop) });
         let next = self.inner.clone();

@@ -6,12 +6,12 @@ use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
 /// The header in which gRPC sends a call's deadline.
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The time left for the request: the smaller of gRPC's deadline and that in the `custom` header, a
 /// whole number of milliseconds. What cannot be read says nothing.
 pub(crate) fn time_left(headers: &HeaderMap, custom: Option<&HeaderName>) -> Option<Duration> {
-    let grpc = headers.get(GRPC_TIMEOUT).and_then(grpc_timeout);
+    let grpc = headers.get(&GRPC_TIMEOUT).and_then(grpc_timeout);
     let custom = custom.and_then(|name| headers.get(name)).and_then(millis);
     [grpc, custom].into_iter().flatten().min()
 }
@@ -48,7 +48,7 @@ mod tests {
     const CUSTOM: HeaderName = HeaderName::from_static("x-request-deadline");
 
     fn left(grpc: &str, custom: &str) -> Option<Duration> {
-        let lines = [(GRPC_TIMEOUT, grpc), (CUSTOM, custom)];
+        let lines = [(GRPC_TIMEOUT.clone(), grpc), (CUSTOM, custom)];
         let lines = lines.into_iter().filter(|(_, value)| !value.is_empty());
         let headers = lines.map(|(name, value)| (name, HeaderValue::from_str(value).unwrap())).collect();
         time_left(&headers, Some(&CUSTOM))

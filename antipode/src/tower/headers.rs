@@ -4,14 +4,12 @@ use antipode_lineage::{Baggage, Lineage, LineageCodec};
 use http::header::{HeaderName, TE, TRAILER};
 use http::{HeaderMap, HeaderValue};
 
-use crate::edge::BAGGAGE_HEADER;
+use crate::edge::BAGGAGE;
 
-/// The header of W3C Baggage. In responses and trailers, where W3C defines none, it has the same form.
-pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static(BAGGAGE_HEADER);
-
-/// Everything in the baggage headers, capped before it is parsed.
+/// Everything in the baggage headers, capped before it is parsed. In responses and trailers, where W3C
+/// defines none, they have the same form.
 pub(crate) fn read(headers: &HeaderMap) -> Baggage {
-    Baggage::read(headers.get_all(BAGGAGE))
+    Baggage::read(headers.get_all(&BAGGAGE))
 }
 
 /// Puts the lineage into one baggage header, with the members of others that stand there or, where
@@ -23,7 +21,7 @@ pub(crate) fn put(
     received: Option<&Baggage>,
 ) -> usize {
     let header = match received {
-        Some(received) if !headers.contains_key(BAGGAGE) => received.write(codec, lineage),
+        Some(received) if !headers.contains_key(&BAGGAGE) => received.write(codec, lineage),
         _ => read(headers).write(codec, lineage),
     };
     set(headers, header.value);
@@ -33,7 +31,7 @@ pub(crate) fn put(
 /// The same without a lineage, for receivers that should not see one.
 pub(crate) fn put_others(headers: &mut HeaderMap, received: Option<&Baggage>) {
     let value = match received {
-        Some(received) if !headers.contains_key(BAGGAGE) => received.write_without_lineage().value,
+        Some(received) if !headers.contains_key(&BAGGAGE) => received.write_without_lineage().value,
         _ => read(headers).write_without_lineage().value,
     };
     set(headers, value);
@@ -64,7 +62,8 @@ pub(crate) fn announce_trailer(headers: &mut HeaderMap) {
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let lines = headers.get_all(name).into_iter();
-    lines.filter_map(|line| line.to_str().ok()).any(|line| line == token || has_listed(line, token))
+    let listed = |line: &HeaderValue| line.to_str().is_ok_and(|line| has_listed(line, token));
+    lines.into_iter().any(|line| line == token || listed(line))
 }
 
 fn has_listed(line: &str, token: &str) -> bool {
@@ -74,8 +73,8 @@ fn has_listed(line: &str, token: &str) -> bool {
 fn set(headers: &mut HeaderMap, value: String) {
     // Baggage is printable ASCII, so the conversion holds.
     match HeaderValue::try_from(value) {
-        Ok(value) if !value.is_empty() => drop(headers.insert(BAGGAGE, value)),
-        _ => drop(headers.remove(BAGGAGE)),
+        Ok(value) if !value.is_empty() => drop(headers.insert(BAGGAGE.clone(), value)),
+        _ => drop(headers.remove(&BAGGAGE)),
     }
 }
 
@@ -98,19 +97,19 @@ mod tests {
 
         let mut untouched = HeaderMap::new();
         put(&mut untouched, &codec, &lineage, Some(&received));
-        assert_eq!(untouched[BAGGAGE], format!("{ours},user=alice"));
+        assert_eq!(untouched[&BAGGAGE], format!("{ours},user=alice"));
 
-        let mut set = headers(&[(BAGGAGE, "a=1"), (BAGGAGE, "antipode=old,b=2")]);
+        let mut set = headers(&[(BAGGAGE.clone(), "a=1"), (BAGGAGE.clone(), "antipode=old,b=2")]);
         put(&mut set, &codec, &lineage, Some(&received));
-        assert_eq!(set[BAGGAGE], format!("{ours},a=1,b=2"));
-        assert_eq!(set.get_all(BAGGAGE).iter().count(), 1, "one line is written");
+        assert_eq!(set[&BAGGAGE], format!("{ours},a=1,b=2"));
+        assert_eq!(set.get_all(&BAGGAGE).iter().count(), 1, "one line is written");
     }
 
     #[test]
     fn without_a_lineage_only_the_members_of_others_go() {
-        let mut headers = headers(&[(BAGGAGE, "antipode=x,a=1")]);
+        let mut headers = headers(&[(BAGGAGE.clone(), "antipode=x,a=1")]);
         put_others(&mut headers, None);
-        assert_eq!(headers[BAGGAGE], "a=1");
+        assert_eq!(headers[&BAGGAGE], "a=1");
         let mut none = HeaderMap::new();
         put_others(&mut none, Some(&Baggage::read(["antipode=x"])));
         assert!(none.is_empty(), "an empty header is none");

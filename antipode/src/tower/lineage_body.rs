@@ -60,8 +60,8 @@ impl<B: Body> Body for LineageBody<B> {
         let Some(reply) = this.reply else { return this.body.poll_frame(cx) };
         loop {
             match this.ending {
-                Ending::Plain => return reply.scope().enter(|| this.body.as_mut().poll_frame(cx)),
-                Ending::Told => match ready!(reply.scope().enter(|| this.body.as_mut().poll_frame(cx))) {
+                Ending::Plain => return reply.enter(|| this.body.as_mut().poll_frame(cx)),
+                Ending::Told => match ready!(reply.enter(|| this.body.as_mut().poll_frame(cx))) {
                     Some(Ok(frame)) => match frame.into_trailers() {
                         Ok(trailers) => *this.ending = Ending::Making(Some(trailers)),
                         Err(data) => return Poll::Ready(Some(Ok(data))),
@@ -108,7 +108,6 @@ impl<B: Default> Default for LineageBody<B> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::sync::Arc;
 
     use antipode_lineage::{Lineage, LineageCodec, LineageScope, WriteId};
     use bytes::Bytes;
@@ -143,7 +142,7 @@ mod tests {
     /// A body whose caller has something to be told.
     fn telling(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> LineageBody<Frames> {
         let scope = LineageScope::from(Lineage::from(WriteId::unplaced("posts".parse().unwrap())));
-        let told = Some((Lineage::new(), Arc::new(LineageCodec::plain())));
+        let told = Some((Lineage::new(), LineageCodec::plain()));
         LineageBody::telling(Frames(frames.into_iter().collect()), Reply::new(scope, told))
     }
 

@@ -143,20 +143,24 @@ where
             StateProjection::Handling { handler, response, reply, trailers } => {
                 // Polled after it was ready: like any future, it has nothing more to say.
                 let Some(replying) = reply else { return Poll::Pending };
-                if response.is_none() {
-                    *response = Some(ready!(replying.scope().enter(|| handler.poll(cx)))?);
-                }
-                let news = ready!(replying.poll_news(cx));
-                let Some(mut response) = response.take() else { return Poll::Pending };
-                if let Some(news) = news {
-                    news.put(response.headers_mut());
+                let mut answer = match response.take() {
+                    Some(answer) => answer,
+                    None => ready!(replying.enter(|| handler.poll(cx)))?,
+                };
+                match replying.poll_news(cx) {
+                    Poll::Ready(Some(news)) => news.put(answer.headers_mut()),
+                    Poll::Ready(None) => {}
+                    Poll::Pending => {
+                        *response = Some(answer);
+                        return Poll::Pending;
+                    }
                 }
                 let Some(reply) = reply.take() else { return Poll::Pending };
-                let telling = *trailers && LineageBody::may_tell_more(response.body());
+                let telling = *trailers && LineageBody::may_tell_more(answer.body());
                 if telling {
-                    headers::announce_trailer(response.headers_mut());
+                    headers::announce_trailer(answer.headers_mut());
                 }
-                Poll::Ready(Ok(response.map(|body| match telling {
+                Poll::Ready(Ok(answer.map(|body| match telling {
                     true => LineageBody::telling(body, reply),
                     false => LineageBody::plain(body, Some(reply)),
                 })))

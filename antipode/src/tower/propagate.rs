@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::PropagateBody;
 use super::headers;
-use crate::edge::{EdgeObserver, Fault, Outbound, Told, Treated};
+use crate::edge::{BAGGAGE, EdgeObserver, Fault, Outbound, Told, Treated};
 
 /// Sends the current lineage with each call, and joins what comes back into the scope that made it.
 ///
@@ -217,7 +217,7 @@ impl Joining {
 
     /// Joins what the callee came to depend on, from its response's headers or trailers.
     pub(crate) fn receive(&self, headers: &HeaderMap) {
-        if !headers.contains_key(headers::BAGGAGE) {
+        if !headers.contains_key(&BAGGAGE) {
             return;
         }
         match headers::read(headers).lineage(&self.outgoing.codec) {

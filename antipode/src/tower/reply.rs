@@ -1,6 +1,5 @@
 //! What a caller is told of the lineage.
 
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use antipode_lineage::{Lineage, LineageCodec, LineageScope};
@@ -14,7 +13,7 @@ pub(crate) struct Reply {
     settling: Settling,
     /// What the caller sent or was told last, and how it reads that; `None` for callers that are told
     /// nothing.
-    told: Option<(Lineage, Arc<LineageCodec>)>,
+    told: Option<(Lineage, LineageCodec)>,
 }
 
 /// What the caller does not know yet.
@@ -24,17 +23,21 @@ pub(crate) struct News<'r> {
 }
 
 impl Reply {
-    pub(crate) fn new(scope: LineageScope, told: Option<(Lineage, Arc<LineageCodec>)>) -> Self {
+    pub(crate) fn new(scope: LineageScope, told: Option<(Lineage, LineageCodec)>) -> Self {
         Self { settling: Settling::new(scope), told }
     }
 
-    pub(crate) fn scope(&self) -> &LineageScope {
-        self.settling.scope()
+    /// Calls the function in the scope.
+    pub(crate) fn enter<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        self.settling.enter(call)
     }
 
     /// The lineage, if there is more in it than the caller knows. Waits for captures under way.
     pub(crate) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Option<News<'_>>> {
         let Some((told, codec)) = &mut self.told else { return Poll::Ready(None) };
+        if self.settling.is_settled_at(told) {
+            return Poll::Ready(None);
+        }
         let lineage = ready!(self.settling.poll(cx));
         if *told == lineage {
             return Poll::Ready(None);
@@ -53,6 +56,6 @@ impl News<'_> {
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reply").field("scope", self.scope()).finish_non_exhaustive()
+        f.debug_struct("Reply").finish_non_exhaustive()
     }
 }

@@ -279,7 +279,7 @@ impl Gate {
         }
         while let Some(ticket) = core.unchecked() {
             let Some(held) = core.waiting(ticket) else { continue };
-            if self.barrier(&held.terms.lineage, &self.rules.registry).known().is_some() {
+            if self.barrier(&held.terms.lineage, &self.rules.registry).is_known() {
                 core.release(ticket, |_| ());
             } else {
                 seat.waits.push(self.wait(ticket, &held.terms));
@@ -331,7 +331,7 @@ impl Gate {
         // Else it has gone to another consumer meanwhile.
         let (ticket, turn) = core.arrive(topic, partition, offset, self.lane(&message))?;
         let terms = Terms { lineage, since: None, attempts: 0, stale: None };
-        if turn == Turn::First && self.barrier(&terms.lineage, &self.rules.registry).known().is_some() {
+        if turn == Turn::First && self.barrier(&terms.lineage, &self.rules.registry).is_known() {
             drop(core);
             return Some(Delivery::fresh(message, ticket, terms, &self.shared));
         }

@@ -14,8 +14,8 @@ async fn only_a_whole_barrier_waits_for_a_branch_and_then_for_its_writes() {
     let reader = async {
         let prefix = shop.registry.barrier_on(&reply).await.unwrap();
         assert!(!shop.peek("refund") && prefix.branches() == 0, "the anomaly");
-        assert!(shop.registry.barrier_on(&reply).known().is_some(), "an open entry is nothing to a prefix");
-        assert!(shop.registry.barrier_on(&reply).whole().known().is_none());
+        assert!(shop.registry.barrier_on(&reply).is_known(), "an open entry is nothing to a prefix");
+        assert!(!shop.registry.barrier_on(&reply).whole().is_known());
         let whole = shop.registry.barrier_on(&reply).whole().await.unwrap();
         assert!(shop.peek("refund") && whole.branches() == 1 && whole.prevented());
     };
@@ -31,7 +31,7 @@ async fn the_scope_takes_over_what_the_branch_came_to() {
     tokio::join!(shop.run(refund, "refund"), reader);
     let lineage = scope.lineage();
     assert!(lineage.branches().is_empty() && lineage.of_store(shop.name()).len() == 1, "{lineage}");
-    scope.run(async { assert!(shop.registry.barrier().whole().known().is_some(), "once is enough") }).await;
+    scope.run(async { assert!(shop.registry.barrier().whole().is_known(), "once is enough") }).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use antipode_lineage::LineageScope;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -16,17 +17,28 @@ pin_project! {
     pub struct LineageBody<B> {
         #[pin]
         body: B,
-        reply: Option<Reply>,
-        ending: Ending,
+        told: Told,
     }
+}
+
+/// Small for the many bodies that have nothing to tell.
+#[derive(Debug)]
+enum Told {
+    /// The body ends as it does.
+    Nothing { scope: Option<LineageScope> },
+    /// A trailer may follow.
+    Trailer(Box<Trailer>),
+}
+
+#[derive(Debug)]
+struct Trailer {
+    reply: Reply,
+    ending: Ending,
 }
 
 #[derive(Debug)]
 enum Ending {
-    /// The body ends as it does.
-    Plain,
-    /// A trailer may follow.
-    Told,
+    Open,
     /// The body has ended, with these trailers; ours are being made.
     Making(Option<HeaderMap>),
     Ended,
@@ -39,12 +51,12 @@ impl<B: Body> LineageBody<B> {
         !body.is_end_stream() && body.size_hint().exact().is_none()
     }
 
-    pub(super) fn plain(body: B, reply: Option<Reply>) -> Self {
-        Self { body, reply, ending: Ending::Plain }
+    pub(super) fn plain(body: B, scope: Option<LineageScope>) -> Self {
+        Self { body, told: Told::Nothing { scope } }
     }
 
     pub(super) fn telling(body: B, reply: Reply) -> Self {
-        Self { body, reply: Some(reply), ending: Ending::Told }
+        Self { body, told: Told::Trailer(Box::new(Trailer { reply, ending: Ending::Open })) }
     }
 }
 
@@ -56,26 +68,49 @@ impl<B: Body> Body for LineageBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        let Some(reply) = this.reply else { return this.body.poll_frame(cx) };
+        let this = self.project();
+        match this.told {
+            Told::Nothing { scope } => LineageScope::enter_held(scope, || this.body.poll_frame(cx)),
+            Told::Trailer(trailer) => trailer.poll_frame(this.body, cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.told {
+            Told::Nothing { .. } => self.body.is_end_stream(),
+            Told::Trailer(trailer) => matches!(trailer.ending, Ending::Ended),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Trailer {
+    fn poll_frame<B: Body>(
+        &mut self,
+        mut body: Pin<&mut B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let Self { reply, ending } = self;
         loop {
-            match this.ending {
-                Ending::Plain => return reply.enter(|| this.body.as_mut().poll_frame(cx)),
-                Ending::Told => match ready!(reply.enter(|| this.body.as_mut().poll_frame(cx))) {
+            match ending {
+                Ending::Open => match ready!(reply.enter(|| body.as_mut().poll_frame(cx))) {
                     Some(Ok(frame)) => match frame.into_trailers() {
-                        Ok(trailers) => *this.ending = Ending::Making(Some(trailers)),
+                        Ok(trailers) => *ending = Ending::Making(Some(trailers)),
                         Err(data) => return Poll::Ready(Some(Ok(data))),
                     },
                     Some(Err(error)) => {
-                        *this.ending = Ending::Ended;
+                        *ending = Ending::Ended;
                         return Poll::Ready(Some(Err(error)));
                     }
-                    None => *this.ending = Ending::Making(None),
+                    None => *ending = Ending::Making(None),
                 },
                 Ending::Making(trailers) => {
                     let news = ready!(reply.poll_news(cx));
                     let mut trailers = trailers.take();
-                    *this.ending = Ending::Ended;
+                    *ending = Ending::Ended;
                     if let Some(news) = news {
                         news.put(trailers.get_or_insert_default());
                     }
@@ -85,23 +120,11 @@ impl<B: Body> Body for LineageBody<B> {
             }
         }
     }
-
-    fn is_end_stream(&self) -> bool {
-        match self.ending {
-            Ending::Plain => self.body.is_end_stream(),
-            Ending::Told | Ending::Making(_) => false,
-            Ending::Ended => true,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 impl<B: Default> Default for LineageBody<B> {
     fn default() -> Self {
-        Self { body: B::default(), reply: None, ending: Ending::Plain }
+        Self { body: B::default(), told: Told::Nothing { scope: None } }
     }
 }
 
@@ -109,7 +132,7 @@ impl<B: Default> Default for LineageBody<B> {
 mod tests {
     use std::collections::VecDeque;
 
-    use antipode_lineage::{Lineage, LineageCodec, LineageScope, WriteId};
+    use antipode_lineage::{Lineage, LineageCodec, WriteId};
     use bytes::Bytes;
     use http::HeaderValue;
     use http_body_util::{BodyExt, Full};
@@ -168,8 +191,7 @@ mod tests {
     async fn what_is_known_of_a_body_stays_known() {
         assert!(!LineageBody::may_tell_more(&Frames(VecDeque::new())), "it has ended");
         assert!(!LineageBody::may_tell_more(&Full::new(Bytes::from_static(b"ok"))), "it has a length");
-        let reply = Reply::new(LineageScope::new(), None);
-        let body = LineageBody::plain(Full::new(Bytes::from_static(b"ok")), Some(reply));
+        let body = LineageBody::plain(Full::new(Bytes::from_static(b"ok")), Some(LineageScope::new()));
         assert_eq!(body.size_hint().exact(), Some(2));
         assert!(!body.is_end_stream());
     }

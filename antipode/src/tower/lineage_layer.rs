@@ -100,7 +100,7 @@ where
         let trailers = told.is_some() && headers::accepts_trailers(request.headers());
         let handler = scope.enter(|| self.inner.call(request));
         let reply = Some(Reply::new(scope, told));
-        LineageFuture { state: State::Handling { handler, response: None, reply, trailers } }
+        LineageFuture { state: State::Handling { handler, reply, trailers } }
     }
 }
 
@@ -118,7 +118,11 @@ pin_project! {
         Handling {
             #[pin]
             handler: F,
-            // Once it is there, what it tells its caller is being settled.
+            reply: Option<Reply>,
+            trailers: bool,
+        },
+        // What it tells its caller is waited for.
+        Settling {
             response: Option<Response<B>>,
             reply: Option<Reply>,
             trailers: bool,
@@ -135,36 +139,38 @@ where
     type Output = Result<Response<LineageBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response.map(|body| LineageBody::plain(body, None)))),
-                None => Poll::Pending,
-            },
-            StateProjection::Handling { handler, response, reply, trailers } => {
-                // Polled after it was ready: like any future, it has nothing more to say.
+        let mut state = self.project().state;
+        // Polled after it was ready: like any future, it has nothing more to say.
+        let (response, reply, trailers) = match state.as_mut().project() {
+            StateProjection::Handling { handler, reply, trailers } => {
                 let Some(replying) = reply else { return Poll::Pending };
-                let mut answer = match response.take() {
-                    Some(answer) => answer,
-                    None => ready!(replying.enter(|| handler.poll(cx)))?,
-                };
-                match replying.poll_news(cx) {
-                    Poll::Ready(Some(news)) => news.put(answer.headers_mut()),
-                    Poll::Ready(None) => {}
-                    Poll::Pending => {
-                        *response = Some(answer);
-                        return Poll::Pending;
-                    }
-                }
-                let Some(reply) = reply.take() else { return Poll::Pending };
-                let telling = *trailers && LineageBody::may_tell_more(answer.body());
-                if telling {
-                    headers::announce_trailer(answer.headers_mut());
-                }
-                Poll::Ready(Ok(answer.map(|body| match telling {
-                    true => LineageBody::telling(body, reply),
-                    false => LineageBody::plain(body, Some(reply)),
-                })))
+                let response = ready!(replying.enter(|| handler.poll(cx)))?;
+                (Some(response), reply.take(), *trailers)
+            }
+            StateProjection::Settling { response, reply, trailers } => {
+                (response.take(), reply.take(), *trailers)
+            }
+            StateProjection::Refused { response } => (response.take(), None, false),
+        };
+        let Some(mut response) = response else { return Poll::Pending };
+        let Some(mut reply) = reply else {
+            return Poll::Ready(Ok(response.map(|body| LineageBody::plain(body, None))));
+        };
+        match reply.poll_news(cx) {
+            Poll::Ready(Some(news)) => news.put(response.headers_mut()),
+            Poll::Ready(None) => {}
+            Poll::Pending => {
+                state.set(State::Settling { response: Some(response), reply: Some(reply), trailers });
+                return Poll::Pending;
             }
         }
+        let telling = trailers && LineageBody::may_tell_more(response.body());
+        if telling {
+            headers::announce_trailer(response.headers_mut());
+        }
+        Poll::Ready(Ok(response.map(|body| match telling {
+            true => LineageBody::telling(body, reply),
+            false => LineageBody::plain(body, reply.into_scope()),
+        })))
     }
 }

@@ -32,6 +32,11 @@ impl Reply {
         self.settling.enter(call)
     }
 
+    /// The scope, once there is nothing more to tell.
+    pub(crate) fn into_scope(self) -> Option<LineageScope> {
+        self.settling.into_scope()
+    }
+
     /// The lineage, if there is more in it than the caller knows. Waits for captures under way.
     pub(crate) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Option<News<'_>>> {
         let Some((told, codec)) = &mut self.told else { return Poll::Ready(None) };

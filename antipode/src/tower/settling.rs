@@ -18,6 +18,10 @@ impl Settling {
         Self { scope: Some(scope), under_way: None }
     }
 
+    pub(crate) fn into_scope(self) -> Option<LineageScope> {
+        self.scope
+    }
+
     /// Calls the function with the scope as the current one.
     pub(crate) fn enter<R>(&mut self, call: impl FnOnce() -> R) -> R {
         LineageScope::enter_held(&mut self.scope, call)

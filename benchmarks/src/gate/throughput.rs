@@ -22,14 +22,17 @@ use crate::servers::redis::{failed as redis_failed, raw_connection};
 use crate::statistics::rounded;
 
 /// How many handlers look posts up at once.
-const HANDLERS: u64 = 16;
+const HANDLERS: usize = 16;
 
 /// Medians over the rounds.
 #[derive(Debug, Serialize)]
 pub(super) struct Throughput {
-    pub(super) handlers: u64,
-    /// So many handlers, each looking up the post that its record is about.
+    pub(super) handlers: usize,
+    /// So many handlers, each looking up the post that its record is about, by a connection of its own.
     pub(super) reading: Compared,
+    /// The same by one connection for all: how many lookups it sends at once is a matter of their timing,
+    /// and of that the throughput.
+    pub(super) sharing: Compared,
     /// One handler that does nothing: what is left is the consumer.
     pub(super) empty: Compared,
     /// What a gate adds to a record that nothing stands against, in microseconds.
@@ -51,14 +54,20 @@ pub(super) struct Compared {
 pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Throughput, Failure> {
     let posts = posts(&stage.redis.primary, &stage.redis.replica)?;
     let registry = Registry::builder().store(posts).build().await?;
-    let to_replica = raw_connection(&stage.redis.replica).await?;
+    let mut connections = Vec::new();
+    for _ in 0..HANDLERS {
+        connections.push(raw_connection(&stage.redis.replica).await?);
+    }
+    let (shared, _) = connections.split_at(1);
     let runs = Runs { stage, registry, count: u64::from(versions(settings) * settings.keys) };
-    let (mut reading, mut empty, mut parked) = (Vec::new(), Vec::new(), 0);
+    let (mut reading, mut sharing, mut empty, mut parked) = (Vec::new(), Vec::new(), Vec::new(), 0);
     // The first round warms up.
     for round in 0..=settings.rounds {
-        for (taken, handlers) in
-            [(&mut reading, Handlers::Reading(&to_replica)), (&mut empty, Handlers::Empty)]
-        {
+        for (taken, handlers) in [
+            (&mut reading, Handlers::Reading(&connections)),
+            (&mut sharing, Handlers::Reading(shared)),
+            (&mut empty, Handlers::Empty),
+        ] {
             let (plain, gate) = match round % 2 {
                 0 => {
                     let gate = runs.gate(round, handlers).await?;
@@ -72,11 +81,12 @@ pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Throughput, Fa
             }
         }
     }
-    let of = 2 * runs.count * u64::from(settings.rounds);
+    let of = 3 * runs.count * u64::from(settings.rounds);
     Ok(Throughput {
         handlers: HANDLERS,
         cost_us: median(empty.iter().map(|(plain, gate)| 1e6 / gate - 1e6 / plain)),
         reading: Compared::new(&reading),
+        sharing: Compared::new(&sharing),
         empty: Compared::new(&empty),
         parked_share: rounded(parked as f64 / of as f64),
     })
@@ -95,15 +105,16 @@ impl Compared {
 /// Who handles the records.
 #[derive(Clone, Copy)]
 enum Handlers<'a> {
-    Reading(&'a ConnectionManager),
+    /// By these connections in turn.
+    Reading(&'a [ConnectionManager]),
     Empty,
 }
 
 impl Handlers<'_> {
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Reading(_) => "reading",
-            Self::Empty => "empty",
+            Self::Reading(connections) => format!("reading-by-{}", connections.len()),
+            Self::Empty => "empty".to_owned(),
         }
     }
 }
@@ -130,12 +141,11 @@ impl Runs<'_> {
                     std::hint::black_box(consumer.recv().await.map_err(failed("be read"))?.payload_len());
                 }
             }
-            Handlers::Reading(to_replica) => {
+            Handlers::Reading(connections) => {
                 let left = Arc::new(Left::of(self.count - 1));
                 let mut all = JoinSet::new();
-                for _ in 0..HANDLERS {
-                    let (consumer, left, to_replica) =
-                        (Arc::clone(&consumer), Arc::clone(&left), to_replica.clone());
+                for to_replica in connections.iter().cycle().take(HANDLERS).cloned() {
+                    let (consumer, left) = (Arc::clone(&consumer), Arc::clone(&left));
                     all.spawn(async move {
                         while left.take() {
                             let message = consumer.recv().await.map_err(failed("be read"))?;
@@ -177,12 +187,11 @@ impl Runs<'_> {
                     delivery.done();
                 }
             }
-            Handlers::Reading(to_replica) => {
+            Handlers::Reading(connections) => {
                 let left = Arc::new(Left::of(self.count - 1));
                 let mut all = JoinSet::new();
-                for _ in 0..HANDLERS {
+                for to_replica in connections.iter().cycle().take(HANDLERS).cloned() {
                     let (gate, left, parked) = (Arc::clone(&gate), Arc::clone(&left), Arc::clone(&parked));
-                    let to_replica = to_replica.clone();
                     all.spawn(async move {
                         while left.take() {
                             let delivery = gate.recv().await.map_err(failed("be read"))?;

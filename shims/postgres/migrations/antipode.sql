@@ -62,12 +62,16 @@ $$;
 CREATE OR REPLACE FUNCTION antipode.keep_lineage() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
+DECLARE
+    held CONSTANT pg_catalog.jsonb := OLD.antipode_lineage;
+    writer CONSTANT pg_catalog.jsonb :=
+        nullif(pg_catalog.current_setting('antipode.lineage', true), '')::pg_catalog.jsonb;
 BEGIN
-    NEW.antipode_lineage := antipode.join_lineage(
-        OLD.antipode_lineage,
-        NEW.antipode_lineage,
-        nullif(pg_catalog.current_setting('antipode.lineage', true), '')::pg_catalog.jsonb
-    );
+    -- Most updates of a row bring nothing new to it, and joining would say so at many times the cost.
+    IF held OPERATOR(pg_catalog.@>) writer AND NEW.antipode_lineage IS NOT DISTINCT FROM held THEN
+        RETURN NEW;
+    END IF;
+    NEW.antipode_lineage := antipode.join_lineage(held, NEW.antipode_lineage, writer);
     RETURN NEW;
 END
 $$;

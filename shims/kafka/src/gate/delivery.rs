@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use antipode_barrier::BarrierError;
@@ -20,7 +21,25 @@ pub struct Delivery<'a> {
     record: Option<Record<'a>>,
     ticket: Ticket,
     terms: Terms,
-    shared: Arc<Shared>,
+    shared: Owner<'a>,
+}
+
+/// Those who handle a record where it was received need no share of their own: a count that all
+/// processors change costs more than the rest.
+enum Owner<'a> {
+    Lent(&'a Arc<Shared>),
+    Owned(Arc<Shared>),
+}
+
+impl Deref for Owner<'_> {
+    type Target = Arc<Shared>;
+
+    fn deref(&self) -> &Arc<Shared> {
+        match self {
+            Self::Lent(shared) => shared,
+            Self::Owned(shared) => shared,
+        }
+    }
 }
 
 /// Where the driver keeps it, or a copy.
@@ -45,9 +64,14 @@ impl<'a> Delivery<'a> {
         message: BorrowedMessage<'a>,
         ticket: Ticket,
         terms: Terms,
-        shared: &Arc<Shared>,
+        shared: &'a Arc<Shared>,
     ) -> Self {
-        Self { record: Some(Record::Fresh(message)), ticket, terms, shared: Arc::clone(shared) }
+        Self { record: Some(Record::Fresh(message)), ticket, terms, shared: Owner::Lent(shared) }
+    }
+
+    pub(super) fn kept(held: Held, ticket: Ticket, shared: &'a Arc<Shared>) -> Self {
+        let Held { message, terms } = held;
+        Self { record: Some(Record::Kept(message)), ticket, terms, shared: Owner::Lent(shared) }
     }
 
     /// The record is handled: its offset may be committed once all before it are handled, too.
@@ -68,7 +92,8 @@ impl<'a> Delivery<'a> {
             attempts: self.terms.attempts,
             stale: self.terms.stale.take(),
         };
-        Delivery { record, ticket: self.ticket, terms, shared: Arc::clone(&self.shared) }
+        let shared = Owner::Owned(Arc::clone(&self.shared));
+        Delivery { record, ticket: self.ticket, terms, shared }
     }
 
     /// The topic.
@@ -168,13 +193,6 @@ impl<'a> Delivery<'a> {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.terms.attempts
-    }
-}
-
-impl Delivery<'static> {
-    pub(super) fn kept(held: Held, ticket: Ticket, shared: &Arc<Shared>) -> Self {
-        let Held { message, terms } = held;
-        Self { record: Some(Record::Kept(message)), ticket, terms, shared: Arc::clone(shared) }
     }
 }
 

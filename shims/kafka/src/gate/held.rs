@@ -1,5 +1,7 @@
 //! What the gate keeps, and what its callers and callbacks share.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
@@ -41,18 +43,26 @@ pub(super) struct Shared {
     /// Where the records come from.
     pub(super) store: KafkaStore,
     core: Mutex<Core<Box<Held>>>,
+    /// Whether the core has something for a caller to do, as it was left: most callers need not lock it.
+    stirred: AtomicBool,
     /// Those who wait for a record wait with it.
     calls: Notify,
 }
 
 impl Shared {
     pub(super) fn new(store: KafkaStore, limits: Limits) -> Self {
-        Self { store, core: Mutex::new(Core::new(limits)), calls: Notify::new() }
+        Self { store, core: Mutex::new(Core::new(limits)), stirred: AtomicBool::new(false), calls: Notify::new() }
     }
 
-    pub(super) fn core(&self) -> MutexGuard<'_, Core<Box<Held>>> {
+    pub(super) fn core(&self) -> Locked<'_> {
         // A panic leaves the core whole: at worst a record is handed over again.
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { core, stirred: &self.stirred }
+    }
+
+    /// Whether a caller of [`recv`](super::Gate::recv) has nothing to do but to wait.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.stirred.load(Ordering::Acquire)
     }
 
     /// Calls one of those who wait for a record, or the next to wait.
@@ -67,12 +77,39 @@ impl Shared {
 
     /// Changes the core on behalf of a handler, and calls somebody if there is something to do.
     pub(super) fn change(&self, change: impl FnOnce(&mut Core<Box<Held>>)) {
-        let mut core = self.core();
-        change(&mut core);
-        let idle = core.is_idle();
-        drop(core);
-        if !idle {
+        change(&mut self.core());
+        if !self.is_idle() {
             self.call();
+        }
+    }
+}
+
+/// The core, locked.
+pub(super) struct Locked<'a> {
+    core: MutexGuard<'a, Core<Box<Held>>>,
+    stirred: &'a AtomicBool,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Core<Box<Held>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.core
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let stirred = !self.core.is_idle();
+        // Written where it changes, as all processors read it.
+        if self.stirred.load(Ordering::Relaxed) != stirred {
+            self.stirred.store(stirred, Ordering::Release);
         }
     }
 }

@@ -269,11 +269,11 @@ impl Gate {
                 self.commit(seat);
             }
         }
-        let mut core = self.shared.core();
         // Asked before the clock: most records are handed over as they come.
-        if core.is_idle() || seat.keeping.get_or_insert_with(Instant::now).elapsed() >= POLL_EVERY {
+        if self.shared.is_idle() || seat.keeping.get_or_insert_with(Instant::now).elapsed() >= POLL_EVERY {
             return None;
         }
+        let mut core = self.shared.core();
         for flow in core.flow() {
             self.regulate(&flow);
         }
@@ -320,7 +320,7 @@ impl Gate {
         while seat.commits.poll_tick(&mut cx).is_ready() {
             self.commit(seat);
         }
-        if self.shared.core().is_idle() { Poll::Pending } else { Poll::Ready(Event::Changed) }
+        if self.shared.is_idle() { Poll::Pending } else { Poll::Ready(Event::Changed) }
     }
 
     /// Hands a record over at once if nothing stands against it, else parks it.
@@ -331,9 +331,13 @@ impl Gate {
         // Else it has gone to another consumer meanwhile.
         let (ticket, turn) = core.arrive(topic, partition, offset, self.lane(&message))?;
         let terms = Terms { lineage, since: None, attempts: 0, stale: None };
-        if turn == Turn::First && self.barrier(&terms.lineage, &self.rules.registry).is_known() {
+        if turn == Turn::First {
+            // Nobody else touches it, and those who are done with others need not wait.
             drop(core);
-            return Some(Delivery::fresh(message, ticket, terms, &self.shared));
+            if self.barrier(&terms.lineage, &self.rules.registry).is_known() {
+                return Some(Delivery::fresh(message, ticket, terms, &self.shared));
+            }
+            core = self.shared.core();
         }
         let terms = Terms { since: Some(Instant::now()), ..terms };
         if turn == Turn::First {

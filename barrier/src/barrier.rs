@@ -265,12 +265,7 @@ impl Future for BarrierFuture<'_> {
 }
 
 /// Where the cached frontiers show the lineage.
-fn covered(
-    registered: &Registered,
-    lineage: &Lineage,
-    options: Options<'_>,
-    now: Instant,
-) -> Option<Found> {
+fn covered(registered: &Registered, lineage: &Lineage, options: Options<'_>, now: Instant) -> Option<Found> {
     if lineage.has_overflowed() || options.follows_branches_of(lineage) {
         return None;
     }

@@ -106,7 +106,6 @@ impl Baggage {
     /// assert_eq!(lineage, Ok(Some(Lineage::everything())));
     /// assert_eq!(others.write_without_lineage().value, "user=alice");
     /// ```
-    #[must_use]
     pub fn take<V: AsRef<[u8]>>(
         codec: &LineageCodec,
         values: impl IntoIterator<Item = V>,

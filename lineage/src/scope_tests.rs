@@ -44,6 +44,25 @@ fn an_entered_scope_is_current_until_the_call_returns() {
 }
 
 #[test]
+fn a_scope_is_moved_in_and_back_also_by_a_panic() {
+    let mut place = Some(LineageScope::from(Lineage::from(at(1))));
+    let outer = LineageScope::new();
+    let current = || LineageScope::current().map(|scope| scope.lineage().writes().len());
+    outer.enter(|| {
+        let counted = LineageScope::enter_held(&mut place, || (current(), Arc::strong_count(&outer.state)));
+        assert_eq!(counted, (Some(1), 2), "nothing is cloned but by `enter`");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            LineageScope::enter_held(&mut place, || panic!("a handler may fail in any way"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(current(), Some(0), "the outer one is current again");
+        assert_eq!(LineageScope::enter_held(&mut None, current), Some(0), "an empty place changes nothing");
+    });
+    assert_eq!(place.map(|scope| scope.lineage()), Some(at(1).into()));
+    assert_eq!(current(), None);
+}
+
+#[test]
 fn forks_take_the_baggage_along() {
     let request = LineageScope::new();
     assert_eq!(request.baggage(), None);

@@ -87,12 +87,10 @@ impl<B: Body> Body for LineageBody<B> {
     }
 }
 
+type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
 impl Trailer {
-    fn poll_frame<B: Body>(
-        &mut self,
-        mut body: Pin<&mut B>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame<B: Body>(&mut self, mut body: Pin<&mut B>, cx: &mut Context<'_>) -> PolledFrame<B> {
         let Self { reply, ending } = self;
         loop {
             match ending {

@@ -144,7 +144,8 @@ impl Runs<'_> {
             Handlers::Reading(connections) => {
                 let left = Arc::new(Left::of(self.count - 1));
                 let mut all = JoinSet::new();
-                for to_replica in connections.iter().cycle().take(HANDLERS).cloned() {
+                for to_replica in connections.iter().cycle().take(HANDLERS) {
+                    let to_replica = to_replica.clone();
                     let (consumer, left) = (Arc::clone(&consumer), Arc::clone(&left));
                     all.spawn(async move {
                         while left.take() {
@@ -190,7 +191,8 @@ impl Runs<'_> {
             Handlers::Reading(connections) => {
                 let left = Arc::new(Left::of(self.count - 1));
                 let mut all = JoinSet::new();
-                for to_replica in connections.iter().cycle().take(HANDLERS).cloned() {
+                for to_replica in connections.iter().cycle().take(HANDLERS) {
+                    let to_replica = to_replica.clone();
                     let (gate, left, parked) = (Arc::clone(&gate), Arc::clone(&left), Arc::clone(&parked));
                     all.spawn(async move {
                         while left.take() {

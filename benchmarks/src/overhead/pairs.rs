@@ -29,9 +29,8 @@ impl Pairs<'_> {
         shim: impl AsyncFn(u32) -> Result<(), Failure>,
     ) -> Result<Row, Failure> {
         let (mut raws, mut shims) = (Durations::new(), Durations::new());
-        let carried = carried()?;
         let traced = async |round| {
-            let scope = LineageScope::from(carried.clone());
+            let scope = LineageScope::from(carried(round)?);
             let took = timed(scope.run(shim(round))).await?;
             scope.settled().await;
             Ok::<_, Failure>(took)
@@ -79,12 +78,14 @@ async fn timed(operation: impl Future<Output = Result<(), Failure>>) -> Result<D
     Ok(began.elapsed())
 }
 
-/// What a request typically depends on when it comes to a store: writes to three others.
-fn carried() -> Result<Lineage, Failure> {
+/// What a request typically depends on when it comes to a store: writes to three others, that are news to
+/// what is stored there.
+fn carried(round: u32) -> Result<Lineage, Failure> {
     let write = |name: &str| {
         let store = StoreName::parse(name).map_err(Failure::store("overhead", "name a store"))?;
         let epoch = Epoch { history: 0x5eed_5eed_5eed_5eed, term: 3 };
-        Ok(WriteId { store, shard: Shard::ONLY, epoch, position: Position(123_456_789) })
+        let position = Position(123_456_789 + u64::from(round));
+        Ok(WriteId { store, shard: Shard::ONLY, epoch, position })
     };
     ["orders", "sessions", "users"].into_iter().map(write).collect()
 }

@@ -17,7 +17,12 @@ fn ours() -> String {
 }
 
 fn lineage(values: &[impl AsRef<[u8]>]) -> Result<Option<Lineage>, WireError> {
-    Baggage::read(values).lineage(&PLAIN)
+    let read = Baggage::read(values);
+    let (others, taken) = Baggage::take(&PLAIN, values);
+    assert_eq!(taken, read.lineage(&PLAIN), "taken on reading or asked for later");
+    assert_eq!(others.write_without_lineage(), read.write_without_lineage());
+    assert_eq!((others.lineage_len(), others.dropped()), (read.lineage_len(), read.dropped()));
+    taken
 }
 
 fn foreign(values: &[impl AsRef<[u8]>]) -> String {

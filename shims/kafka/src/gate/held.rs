@@ -39,6 +39,12 @@ pub(super) struct Terms {
     pub(super) stale: Option<Box<BarrierError>>,
 }
 
+impl Terms {
+    pub(super) fn new(lineage: Lineage, since: Option<Instant>) -> Self {
+        Self { lineage, since, attempts: 0, stale: None }
+    }
+}
+
 pub(super) struct Shared {
     /// Where the records come from.
     pub(super) store: KafkaStore,
@@ -51,7 +57,12 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(store: KafkaStore, limits: Limits) -> Self {
-        Self { store, core: Mutex::new(Core::new(limits)), stirred: AtomicBool::new(false), calls: Notify::new() }
+        Self {
+            store,
+            core: Mutex::new(Core::new(limits)),
+            stirred: AtomicBool::new(false),
+            calls: Notify::new(),
+        }
     }
 
     pub(super) fn core(&self) -> Locked<'_> {

@@ -8,16 +8,16 @@ mod held;
 mod lanes;
 mod policy;
 mod rebalances;
+mod seat;
 mod waits;
 mod window;
 
 use std::hash::{BuildHasher, RandomState};
-use std::hint::spin_loop;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use antipode_barrier::{Barrier, BoxFuture, Registry, Store};
+use antipode_barrier::{Barrier, Registry, Store};
 use antipode_lineage::{Lineage, StoreName};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rdkafka::TopicPartitionList;
@@ -25,18 +25,19 @@ use rdkafka::consumer::{CommitMode, Consumer, MessageStream};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::task::{consume_budget, spawn_blocking};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 pub use self::builder::GateBuilder;
 pub use self::dead_letter::DEAD_LETTER_HEADER;
 pub use self::delivery::Delivery;
 pub use self::policy::{Keyless, OnLate};
 
-use self::core::Flow;
+use self::core::{Flow, Ticket};
 use self::dead_letter::DeadLetters;
 use self::held::{Held, Shared, Terms};
 use self::lanes::{LaneId, Turn};
 use self::rebalances::{Rebalances, list};
+use self::seat::{Seat, SeatLock};
 use self::waits::Ended;
 use crate::{Error, KafkaConsumer, KafkaStore};
 
@@ -46,9 +47,6 @@ const COMMIT_CHECK: u32 = 256;
 /// After how many commits everything is said again, whether there is news or not: of a commit that the
 /// broker refuses nobody hears. The driver tells of those that it makes by itself only.
 const COMMITS_UNHEARD: u32 = 10;
-
-/// How often the seat is tried until a call is waited for.
-const SEAT_TRIES: u32 = 100;
 
 /// How long the driver may go without being asked for a record, while kept ones are handed over: it takes
 /// a consumer that does not ask for a dead one, after `max.poll.interval.ms`.
@@ -114,8 +112,7 @@ pub struct Gate {
     rules: Rules,
     dead_letters: Option<DeadLetters>,
     hasher: RandomState,
-    /// Whoever holds it drives the gate; never for longer than a poll.
-    seat: Mutex<Seat>,
+    seat: SeatLock,
     /// Calls one of those who wait for a record.
     caller: Waker,
 }
@@ -127,18 +124,6 @@ struct Rules {
     on_late: OnLate,
     keyless: Keyless,
     commit_every: Duration,
-}
-
-struct Seat {
-    /// Of the first records of their keys, in no order.
-    waits: FuturesUnordered<BoxFuture<'static, Ended>>,
-    commits: Interval,
-    /// When kept records began to be handed over since the driver was last asked for one.
-    keeping: Option<Instant>,
-    committed: Instant,
-    /// Commits since everything was said.
-    unheard: u32,
-    passed: u32,
 }
 
 type Stream<'a> = MessageStream<'a, Rebalances>;
@@ -171,7 +156,7 @@ impl Gate {
             rules,
             dead_letters,
             hasher: RandomState::new(),
-            seat: Mutex::new(seat),
+            seat: SeatLock::new(seat),
         }
     }
 
@@ -236,9 +221,9 @@ impl Gate {
 
     /// A record, if there is one for the caller. Pending: somebody is called when there may be one.
     fn turn<'a>(&'a self, stream: &mut Stream<'a>) -> Poll<Result<Delivery<'a>, Error>> {
-        // As it waits or as it goes, whoever holds it sees to it that somebody is called.
-        let Some(mut seat) = self.seat() else { return Poll::Pending };
         for _ in 0..PARKED_AT_ONCE {
+            // As it waits or as it goes, whoever holds it sees to it that somebody is called.
+            let Some(mut seat) = self.seat.take() else { return Poll::Pending };
             // What was kept comes first, but not at the cost of those who wait, nor of the place in the
             // group.
             if let Some(ended) = self.ended_wait(&mut seat) {
@@ -248,11 +233,11 @@ impl Gate {
             if let Some(delivery) = self.advance(&mut seat) {
                 return Poll::Ready(Ok(delivery));
             }
-            let delivery = match ready!(self.event(&mut seat, stream)) {
-                Event::Message(message) => self.arrived(&mut seat, message.map_err(self.failed())?),
-                Event::Changed => None,
-            };
-            if let Some(delivery) = delivery {
+            let Event::Message(message) = ready!(self.event(&mut seat, stream)) else { continue };
+            let first = self.arrived(message.map_err(self.failed())?);
+            // Others need not wait while this one is looked at.
+            drop(seat);
+            if let Some(delivery) = first.and_then(|(message, ticket)| self.handed_over(message, ticket)) {
                 return Poll::Ready(Ok(delivery));
             }
         }
@@ -289,18 +274,6 @@ impl Gate {
         Some(Delivery::kept(*held, ticket, &self.shared))
     }
 
-    /// The seat, if nobody holds it for longer than a moment: rebalances talk to the broker.
-    fn seat(&self) -> Option<MutexGuard<'_, Seat>> {
-        for _ in 0..SEAT_TRIES {
-            match self.seat.try_lock() {
-                Ok(seat) => return Some(seat),
-                Err(TryLockError::Poisoned(seat)) => return Some(seat.into_inner()),
-                Err(TryLockError::WouldBlock) => spin_loop(),
-            }
-        }
-        None
-    }
-
     fn ended_wait(&self, seat: &mut Seat) -> Option<Ended> {
         if seat.waits.is_empty() {
             return None;
@@ -323,27 +296,33 @@ impl Gate {
         if self.shared.is_idle() { Poll::Pending } else { Poll::Ready(Event::Changed) }
     }
 
-    /// Hands a record over at once if nothing stands against it, else parks it.
-    fn arrived<'a>(&'a self, seat: &mut Seat, message: BorrowedMessage<'a>) -> Option<Delivery<'a>> {
-        let lineage = self.shared.store.writer_lineage(&message);
+    /// Takes a record in, in the order of arrival. The first of its key is the caller's; behind another it
+    /// is parked.
+    fn arrived<'a>(&self, message: BorrowedMessage<'a>) -> Option<(BorrowedMessage<'a>, Ticket)> {
         let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        let lane = self.lane(&message);
         let mut core = self.shared.core();
         // Else it has gone to another consumer meanwhile.
-        let (ticket, turn) = core.arrive(topic, partition, offset, self.lane(&message))?;
-        let terms = Terms { lineage, since: None, attempts: 0, stale: None };
+        let (ticket, turn) = core.arrive(topic, partition, offset, lane)?;
         if turn == Turn::First {
-            // Nobody else touches it, and those who are done with others need not wait.
-            drop(core);
-            if self.barrier(&terms.lineage, &self.rules.registry).is_known() {
-                return Some(Delivery::fresh(message, ticket, terms, &self.shared));
-            }
-            core = self.shared.core();
+            return Some((message, ticket));
+        }
+        let terms = Terms::new(self.shared.store.writer_lineage(&message), Some(Instant::now()));
+        core.park(ticket, Box::new(Held { message: message.detach(), terms }));
+        None
+    }
+
+    /// Hands the first record of its key over if nothing stands against it, else keeps it, to be looked at
+    /// again and waited for.
+    fn handed_over<'a>(&'a self, message: BorrowedMessage<'a>, ticket: Ticket) -> Option<Delivery<'a>> {
+        let terms = Terms::new(self.shared.store.writer_lineage(&message), None);
+        if self.barrier(&terms.lineage, &self.rules.registry).is_known() {
+            return Some(Delivery::fresh(message, ticket, terms, &self.shared));
         }
         let terms = Terms { since: Some(Instant::now()), ..terms };
-        if turn == Turn::First {
-            seat.waits.push(self.wait(ticket, &terms));
-        }
-        core.park(ticket, Box::new(Held { message: message.detach(), terms }));
+        let held = Box::new(Held { message: message.detach(), terms });
+        // Says that there is something to do: whoever holds the seat now may have looked already.
+        self.shared.change(|core| core.give_back(ticket, held));
         None
     }
 

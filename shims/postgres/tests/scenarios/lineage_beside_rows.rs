@@ -120,6 +120,14 @@ async fn updates_join_what_is_stored() -> Test {
         execute(store.inner(), sql).await?;
         assert_eq!(stored(store.inner(), "joined", "y").await?, joined, "{sql}");
     }
+    // So does one with a lineage that the row has already, whatever it sets the column to.
+    let known = depending_on([elsewhere("cache", 7)]);
+    run(&shim, &known, "UPDATE joined SET antipode_lineage = NULL").await?;
+    assert_eq!(stored(store.inner(), "joined", "y").await?, joined);
+    let more =
+        r#"UPDATE joined SET antipode_lineage = antipode_lineage || '{"mail/3/9/1": "0000000000000002"}'"#;
+    run(&shim, &known, more).await?;
+    assert!(stored(store.inner(), "joined", "y").await?.covers_write(&elsewhere("mail", 2)));
     Ok(())
 }
 

@@ -67,7 +67,7 @@ DECLARE
     writer CONSTANT pg_catalog.jsonb :=
         nullif(pg_catalog.current_setting('antipode.lineage', true), '')::pg_catalog.jsonb;
 BEGIN
-    -- Most updates of a row bring nothing new to it, and joining would say so at many times the cost.
+    -- What the row has already, such as of an earlier statement of this transaction, needs no joining.
     IF held OPERATOR(pg_catalog.@>) writer AND NEW.antipode_lineage IS NOT DISTINCT FROM held THEN
         RETURN NEW;
     END IF;

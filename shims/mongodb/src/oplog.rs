@@ -26,7 +26,8 @@ impl Oplog {
     /// A search by halves: the server finds entries by their timestamp, but not by their term.
     pub(crate) async fn ends(&self, latest: OpTime, known: Option<u64>) -> Result<Vec<OpTime>> {
         let mut ends = Vec::new();
-        let Some(oldest) = self.first(doc! {}).await? else { return Ok(ends) };
+        // A log that reaches back to where its set was initiated begins with an entry of no term, `t` -1.
+        let Some(oldest) = self.first(doc! { "t": { "$gte": 0 } }).await? else { return Ok(ends) };
         let mut latest = latest;
         while oldest.term < latest.term && ends.len() < KEPT && known.is_none_or(|known| known < latest.term)
         {

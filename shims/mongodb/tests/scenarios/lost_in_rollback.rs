@@ -130,6 +130,32 @@ async fn a_write_of_the_old_primary_alone_is_lost_and_a_majoritys_is_not() {
 }
 
 #[tokio::test]
+async fn the_log_that_began_the_set_tells_where_a_term_ended() {
+    use Member::{Primary, Replica};
+    let scene = Scene::begin().await;
+    // Whoever initiated the set is alone in having its first entry, and nobody else is asked here.
+    let client = || async {
+        let url = scene.topology.node(Primary).unwrap().url();
+        Client::with_uri_str(url).await.unwrap()
+    };
+    let alone = MongoStore::builder("posts").primary(client().await).replica("primary-1", client().await);
+    let alone = Registry::builder().deadline(PATIENCE).store(alone.build().unwrap()).build().await.unwrap();
+    let kept = scene.put(1, Acknowledgment::Majority).await;
+    let lost = scene.lose(2, &kept).await;
+    scene.elect_another().await;
+    let later = scene.put(3, Acknowledgment::Majority).await;
+
+    scene.topology.primary_link().heal();
+    scene.topology.entrance(Primary).unwrap().heal();
+    scene.topology.rejoin(Primary).await.unwrap();
+    scene.registry(&[Primary]).await.barrier_on(&later).await.unwrap();
+    assert!(!scene.has(Replica(0), 2).await && !scene.has(Primary, 2).await, "rolled back");
+    let error = refused(&alone, &lost).await;
+    assert!(error.is_lost(), "{error}");
+    alone.barrier_on(&kept).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_election_that_no_majority_has_confirmed_proves_nothing_lost() {
     use Member::Replica;
     let scene = Scene::begin().await;

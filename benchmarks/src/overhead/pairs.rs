@@ -1,6 +1,6 @@
 //! Pairs of operations: the bare driver's and the shim's.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use antipode::lineage::{Epoch, Lineage, LineageScope, Position, Shard, StoreName, WriteId};
 use indicatif::ProgressBar;
@@ -30,7 +30,7 @@ impl Pairs<'_> {
     ) -> Result<Row, Failure> {
         let (mut raws, mut shims) = (Durations::new(), Durations::new());
         let traced = async |round| {
-            let scope = LineageScope::from(carried(round)?);
+            let scope = LineageScope::from(carried()?);
             let took = timed(scope.run(shim(round))).await?;
             scope.settled().await;
             Ok::<_, Failure>(took)
@@ -80,11 +80,13 @@ async fn timed(operation: impl Future<Output = Result<(), Failure>>) -> Result<D
 
 /// What a request typically depends on when it comes to a store: writes to three others, that are news to
 /// what is stored there.
-fn carried(round: u32) -> Result<Lineage, Failure> {
+fn carried() -> Result<Lineage, Failure> {
+    // As the clock runs, so that they are news in whatever was measured before, too.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let position = Position(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
     let write = |name: &str| {
         let store = StoreName::parse(name).map_err(Failure::store("overhead", "name a store"))?;
         let epoch = Epoch { history: 0x5eed_5eed_5eed_5eed, term: 3 };
-        let position = Position(123_456_789 + u64::from(round));
         Ok(WriteId { store, shard: Shard::ONLY, epoch, position })
     };
     ["orders", "sessions", "users"].into_iter().map(write).collect()

@@ -12,48 +12,36 @@ CREATE SCHEMA IF NOT EXISTS antipode;
 -- The trigger runs as whoever writes to the table.
 GRANT USAGE ON SCHEMA antipode TO PUBLIC;
 
--- Joins stored lineages: per field the greatest position. Positions are 16 hexadecimal digits, which
+-- Joins two stored lineages: per field the greater position. Positions are 16 hexadecimal digits, which
 -- compare as texts. What is no position stays, so that no reader takes the rest for the whole; what is
--- no lineage stands for "everything", never for less. One query would say the same, at several times the
--- cost.
-CREATE OR REPLACE FUNCTION antipode.join_lineage(VARIADIC lineages jsonb[]) RETURNS jsonb
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog
+-- no lineage stands for "everything", never for less.
+CREATE OR REPLACE FUNCTION antipode.join_lineage(joined jsonb, added jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 DECLARE
     positions CONSTANT text := '^[0-9a-f]{16}$';
-    joined jsonb;
-    lineage jsonb;
-    field text;
-    place text;
-    branched boolean := false;
+    everything CONSTANT jsonb := '{"!everything": "0000000000000001"}';
 BEGIN
-    FOREACH lineage IN ARRAY lineages LOOP
-        CONTINUE WHEN lineage IS NULL;
-        IF jsonb_typeof(lineage) <> 'object' THEN
-            lineage := '{"!everything": "0000000000000001"}';
-        END IF;
-        IF joined IS NULL THEN
-            joined := lineage;
-            CONTINUE;
-        END IF;
-        CONTINUE WHEN joined @> lineage;
-        FOR field, place IN SELECT * FROM jsonb_each_text(lineage) LOOP
-            place := coalesce(place, 'unreadable');
-            IF NOT joined ? field
-                OR (joined ->> field) ~ positions
-                    AND (place !~ positions OR place > (joined ->> field) COLLATE "C")
-            THEN
-                joined := joined || jsonb_build_object(field, place);
-                branched := branched OR field LIKE '!branch/%';
-            END IF;
-        END LOOP;
-    END LOOP;
+    joined := coalesce(joined, '{}');
+    added := coalesce(added, '{}');
+    IF jsonb_typeof(joined) <> 'object' THEN
+        joined := everything;
+    END IF;
+    IF jsonb_typeof(added) <> 'object' THEN
+        added := everything;
+    END IF;
+    added := added - ARRAY(
+        SELECT field FROM jsonb_each_text(added) AS each (field, place)
+        WHERE joined ? field
+            AND (joined ->> field ~ positions
+                AND (place > (joined ->> field) COLLATE "C" OR (place ~ positions) IS NOT TRUE)) IS NOT TRUE
+    );
+    joined := joined || added;
     -- Open branches that come together in a row do not grow without end: more than a lineage can hold are
     -- forgotten.
-    IF branched AND (SELECT count(*) > 64 FROM jsonb_object_keys(joined) AS name WHERE name LIKE '!branch/%') THEN
-        SELECT jsonb_object_agg(name, held) INTO joined
-            FROM jsonb_each(joined) AS each (name, held) WHERE name NOT LIKE '!branch/%';
-        joined := coalesce(joined, '{}') || '{"!branches": "0000000000000001"}';
+    IF (SELECT count(*) > 64 FROM jsonb_object_keys(joined) AS field WHERE field LIKE '!branch/%') THEN
+        SELECT coalesce(jsonb_object_agg(field, place), '{}') || '{"!branches": "0000000000000001"}' INTO joined
+            FROM jsonb_each(joined) AS each (field, place) WHERE field NOT LIKE '!branch/%';
     END IF;
     RETURN nullif(joined, '{}');
 END
@@ -63,15 +51,32 @@ CREATE OR REPLACE FUNCTION antipode.keep_lineage() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
 DECLARE
-    held CONSTANT pg_catalog.jsonb := OLD.antipode_lineage;
-    writer CONSTANT pg_catalog.jsonb :=
-        nullif(pg_catalog.current_setting('antipode.lineage', true), '')::pg_catalog.jsonb;
+    positions CONSTANT text := '^[0-9a-f]{16}$';
+    held CONSTANT jsonb := OLD.antipode_lineage;
+    writer jsonb := nullif(current_setting('antipode.lineage', true), '')::jsonb;
+    plain boolean := NEW.antipode_lineage IS NOT DISTINCT FROM held;
+    field text;
+    place text;
 BEGIN
-    -- What the row has already, such as of an earlier statement of this transaction, needs no joining.
-    IF held OPERATOR(pg_catalog.@>) writer AND NEW.antipode_lineage IS NOT DISTINCT FROM held THEN
+    IF plain AND writer IS NULL THEN
         RETURN NEW;
     END IF;
-    NEW.antipode_lineage := antipode.join_lineage(held, NEW.antipode_lineage, writer);
+    -- Mostly whoever writes next knows of the same stores: then this is all the joining there is to do.
+    FOR field, place IN SELECT key, value FROM jsonb_each_text(writer) LOOP
+        IF place >= (held ->> field) COLLATE "C" AND held ->> field ~ positions THEN
+            -- It takes the place of what is held.
+        ELSIF place < (held ->> field) COLLATE "C" AND place ~ positions THEN
+            writer := writer - field;
+        ELSE
+            plain := false;
+            EXIT;
+        END IF;
+    END LOOP;
+    IF plain THEN
+        NEW.antipode_lineage := held || writer;
+    ELSE
+        NEW.antipode_lineage := antipode.join_lineage(antipode.join_lineage(held, NEW.antipode_lineage), writer);
+    END IF;
     RETURN NEW;
 END
 $$;
@@ -88,12 +93,9 @@ BEGIN
         'SET DEFAULT nullif(current_setting(''antipode.lineage'', true), '''')::jsonb',
         target
     );
-    -- The condition spares writers without lineage the call.
     EXECUTE format(
-        'CREATE OR REPLACE TRIGGER antipode_lineage BEFORE UPDATE ON %s FOR EACH ROW '
-        'WHEN (NEW.antipode_lineage IS DISTINCT FROM OLD.antipode_lineage '
-        'OR nullif(current_setting(''antipode.lineage'', true), '''') IS NOT NULL) '
-        'EXECUTE FUNCTION antipode.keep_lineage()',
+        'CREATE OR REPLACE TRIGGER antipode_lineage BEFORE UPDATE ON %s '
+        'FOR EACH ROW EXECUTE FUNCTION antipode.keep_lineage()',
         target
     );
 END

@@ -19,6 +19,27 @@ macro_rules! position_sql {
 }
 pub(crate) use position_sql;
 
+/// Only the flush position, where the session remembers what it belongs to: much less work for the server,
+/// which plans a statement of the simple protocol anew each time.
+///
+/// [`remember_sql`] is what makes it remember. A session does not outlive its server, and a primary does not
+/// change its timeline: both come with a restart.
+macro_rules! flushed_sql {
+    () => {
+        "SELECT pg_current_wal_flush_lsn()::text, current_setting('antipode.epoch', true)"
+    };
+}
+pub(crate) use flushed_sql;
+
+/// Makes the session remember what its positions belong to. Refused during recovery.
+macro_rules! remember_sql {
+    () => {
+        "SELECT set_config('antipode.epoch', left(pg_walfile_name(pg_current_wal_flush_lsn()), 8) || '/' || \
+         (pg_control_system()).system_identifier, false)"
+    };
+}
+pub(crate) use remember_sql;
+
 /// Flushes everything written so far and moves the flush position off a page boundary.
 pub(crate) const NUDGE: &str = "BEGIN; SET LOCAL synchronous_commit = local; \
      SELECT pg_logical_emit_message(true, 'antipode', ''); COMMIT";
@@ -54,12 +75,20 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         let (lsn, file): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        let timeline = file.get(..8).and_then(|digits| i64::from_str_radix(digits, 16).ok());
+        let timeline = file.get(..8).and_then(parse_timeline);
         let (Some(position), Some(timeline)) = (parse_lsn(lsn), timeline) else {
             return Err(sqlx::Error::Protocol(format!("{lsn} in {file} is no position of a log")));
         };
         let asynchronous = row.try_get::<&str, _>(3)? == "off";
         Ok(Self { epoch: epoch(row.try_get(2)?, timeline), position, asynchronous })
+    }
+
+    /// The answer to [`flushed_sql`], to a session that waits for flushes; `None` if it does not remember.
+    pub(crate) fn remembered(row: &PgRow) -> Option<Self> {
+        let (lsn, belongs): (&str, &str) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
+        let (timeline, system_identifier) = belongs.split_once('/')?;
+        let epoch = epoch(system_identifier.parse().ok()?, parse_timeline(timeline)?);
+        Some(Self { epoch, position: parse_lsn(lsn)?, asynchronous: false })
     }
 
     /// Asks on this connection. What it acknowledged before is covered, also in a session with
@@ -90,6 +119,10 @@ impl Place {
         }
         lineage
     }
+}
+
+fn parse_timeline(digits: &str) -> Option<i64> {
+    i64::from_str_radix(digits, 16).ok()
 }
 
 /// Two halves in hexadecimal digits.

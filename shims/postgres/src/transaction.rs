@@ -3,12 +3,14 @@ use async_stream::try_stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::TryStreamExt;
 use sqlx::postgres::{PgRow, PgStatement, PgTypeInfo};
-use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr, Transaction};
+use sqlx::{
+    AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, Postgres, Row, SqlStr, Transaction,
+};
 use tokio::runtime::Handle;
 
 use crate::PostgresError;
 use crate::access::{Access, Items, first_row, was_refused};
-use crate::position::{Place, is_page_boundary, position_sql};
+use crate::position::{Place, flushed_sql, is_page_boundary, position_sql, remember_sql};
 use crate::rows::Rows;
 use crate::stored::{beside, setting, without};
 
@@ -28,6 +30,8 @@ pub struct PostgresTransaction {
     scope: Option<LineageScope>,
     /// What the server was told.
     carried: Lineage,
+    /// What the request depended on when that was last compared with it.
+    compared: Lineage,
     rows: Rows,
     stage: Stage,
     /// What stands for it if its place cannot be learnt.
@@ -42,25 +46,30 @@ enum Stage {
     Ended,
 }
 
-/// The first statement makes the commit wait for its flush where someone had turned that off, and fails
-/// in a transaction that is already rolled back: there a bare `COMMIT` would answer without an error.
-/// The last gives the driver, which takes the transaction for open, one to roll back: the server would
-/// log a warning otherwise.
-const COMMIT: &str = concat!(
-    "SELECT set_config('synchronous_commit', 'on', true) \
-     WHERE current_setting('synchronous_commit') = 'off'; COMMIT; ",
-    position_sql!(),
-    "; BEGIN"
-);
+/// The first statement tells whether the commit waits for its flush, and fails in a transaction that is
+/// already rolled back: there a bare `COMMIT` would answer without an error. The last gives the driver,
+/// which takes the transaction for open, one to roll back: the server would log a warning otherwise.
+const COMMIT: &str = concat!("SHOW synchronous_commit; COMMIT; ", flushed_sql!(), "; BEGIN");
 const ROLLBACK: &str = concat!("ROLLBACK; ", position_sql!(), "; BEGIN");
-/// After [`COMMIT`], which leaves a transaction open.
+/// After [`COMMIT`], which leaves a transaction open: moves the flush position past all that is committed.
 const NUDGE: &str = concat!(
     "SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'antipode', ''); COMMIT; ",
     position_sql!(),
     "; BEGIN"
 );
+/// After [`COMMIT`], in a session that does not know yet what its positions belong to.
+const REMEMBER: &str = concat!(remember_sql!(), "; COMMIT; ", position_sql!(), "; BEGIN");
 /// How many statements of [`COMMIT`] have ended when the transaction is committed.
 const COMMITTED: usize = 2;
+
+/// What came back for several statements in one round trip.
+struct Ran {
+    /// How many ended.
+    ended: usize,
+    /// Of all of them.
+    answers: Vec<PgRow>,
+    outcome: sqlx::Result<()>,
+}
 
 impl PostgresTransaction {
     pub(crate) async fn begin(
@@ -69,10 +78,11 @@ impl PostgresTransaction {
         statement: SqlStr,
     ) -> Result<Self, PostgresError> {
         let store = access.store();
-        let carried = match &scope {
-            Some(scope) => beside(scope, store, access.last_epoch()).await,
-            None => Lineage::new(),
-        };
+        let (mut compared, mut carried) = Default::default();
+        if let Some(scope) = &scope {
+            compared = scope.lineage();
+            carried = beside(scope, store, access.last_epoch()).await;
+        }
         let fallback = access.unplaced();
         let mut sql = statement.as_str().to_owned();
         // Outside of transactions the setting is empty.
@@ -85,7 +95,8 @@ impl PostgresTransaction {
             operation: "begin a transaction",
             source,
         })?;
-        Ok(Self { inner, access, scope, carried, rows: Rows::default(), stage: Stage::Open, fallback })
+        let rows = Rows::default();
+        Ok(Self { inner, access, scope, carried, compared, rows, stage: Stage::Open, fallback })
     }
 
     /// The user's connection. Statements that go through it are part of the transaction, but what they
@@ -94,7 +105,8 @@ impl PostgresTransaction {
         &mut self.inner
     }
 
-    /// Commits, and adds the position to the lineage.
+    /// Commits, and adds the position to the lineage. The commit is durable, also where
+    /// `synchronous_commit` was turned off: it is flushed before this returns, if not before others see it.
     ///
     /// Where the commit succeeded but its position could not be learnt, an
     /// [unplaced write](WriteId::unplaced) stands for it.
@@ -104,11 +116,25 @@ impl PostgresTransaction {
     /// failure): nothing happened. [`PostgresError::UnknownOutcome`]: it may have happened.
     pub async fn commit(mut self) -> Result<(), PostgresError> {
         self.stage = Stage::Committing;
-        let (ended, outcome) = self.run(COMMIT).await;
-        let place = match outcome {
-            Ok(place) => place,
-            Err(source) if ended < COMMITTED => return Err(self.not_committed(source)),
-            Err(_) => None,
+        let Ran { ended, answers, outcome } = self.run(COMMIT).await;
+        if ended < COMMITTED
+            && let Err(source) = outcome
+        {
+            return Err(self.not_committed(source));
+        }
+        let is_durable =
+            answers.first().is_some_and(|row| row.try_get(0).is_ok_and(|waits: &str| waits != "off"));
+        let place = match answers.get(1) {
+            _ if !is_durable => {
+                let flushed = self.ask(NUDGE).await;
+                let store = self.access.store();
+                Some(flushed.map_err(|source| PostgresError::UnknownOutcome { store, source })?)
+            }
+            Some(row) => match Place::remembered(row) {
+                Some(place) => Some(place),
+                None => self.ask(REMEMBER).await.ok(),
+            },
+            None => None,
         };
         self.settle(place).await;
         Ok(())
@@ -119,39 +145,43 @@ impl PostgresTransaction {
     /// # Errors
     /// [`PostgresError::Driver`] if the server did not answer; it rolls back all the same.
     pub async fn rollback(mut self) -> Result<(), PostgresError> {
-        let (_, outcome) = self.run(ROLLBACK).await;
-        let store = self.access.store();
-        match outcome {
-            Ok(place) => {
-                if self.rows.any() {
-                    self.settle(place).await;
-                }
-                self.stage = Stage::Ended;
-                Ok(())
-            }
-            Err(source) => Err(PostgresError::Driver { store, operation: "roll back", source }),
+        let place = self.ask(ROLLBACK).await.map_err(|source| PostgresError::Driver {
+            store: self.access.store(),
+            operation: "roll back",
+            source,
+        })?;
+        if self.rows.any() {
+            self.settle(Some(place)).await;
         }
+        self.stage = Stage::Ended;
+        Ok(())
     }
 
-    /// Runs several statements in one round trip: how many ended, and the position among the answers.
-    async fn run(&mut self, sql: &'static str) -> (usize, sqlx::Result<Option<Place>>) {
-        let (mut ended, mut place) = (0, None);
+    /// Runs several statements in one round trip.
+    async fn run(&mut self, sql: &'static str) -> Ran {
+        let (mut ended, mut answers) = (0, Vec::new());
         let mut items = sqlx::raw_sql(sql).fetch_many(&mut *self.inner);
         loop {
             match items.try_next().await {
-                Ok(None) => return (ended, Ok(place)),
+                Ok(None) => return Ran { ended, answers, outcome: Ok(()) },
                 Ok(Some(Either::Left(_))) => ended += 1,
-                // The setting, where it had to be made, is a row of another form.
-                Ok(Some(Either::Right(row))) => place = Place::from_row(&row).ok(),
-                Err(error) => return (ended, Err(error)),
+                Ok(Some(Either::Right(row))) => answers.push(row),
+                Err(source) => return Ran { ended, answers, outcome: Err(source) },
             }
         }
+    }
+
+    /// The same, where the position is the last answer.
+    async fn ask(&mut self, sql: &'static str) -> sqlx::Result<Place> {
+        let Ran { answers, outcome, .. } = self.run(sql).await;
+        outcome?;
+        Place::from_row(answers.last().ok_or(sqlx::Error::RowNotFound)?)
     }
 
     /// Adds the position of what has been committed, or read.
     async fn settle(&mut self, mut place: Option<Place>) {
         if place.is_some_and(|place| is_page_boundary(place.position)) {
-            place = self.run(NUDGE).await.1.ok().flatten();
+            place = self.ask(NUDGE).await.ok();
         }
         self.stage = Stage::Ended;
         let Some(scope) = &self.scope else { return };
@@ -178,10 +208,15 @@ impl PostgresTransaction {
     /// this store is left out: this transaction's own position covers it.
     async fn refresh(&mut self) -> sqlx::Result<()> {
         let Some(scope) = &self.scope else { return Ok(()) };
+        let now = scope.lineage();
+        if now == self.compared {
+            return Ok(());
+        }
         let store = self.access.store();
         let here = self.access.last_epoch();
         let covered = |write: &WriteId| write.epoch == Epoch::UNKNOWN || Some(write.epoch) == here;
-        if self.carried.covers(&without(&scope.lineage(), covered, store)) {
+        if self.carried.covers(&without(&now, covered, store)) {
+            self.compared = now;
             return Ok(());
         }
         let lineage = beside(scope, store, here).await;

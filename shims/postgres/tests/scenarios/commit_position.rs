@@ -298,6 +298,31 @@ async fn a_connection_comes_back_outside_of_a_transaction_and_without_warnings()
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_forgot_what_its_positions_belong_to_learns_it_again() -> Test {
+    let topology = shared().await?;
+    let (plain, registry) = posts(&topology).await?;
+    table(&plain, &registry, "reset").await?;
+    let single = PgPoolOptions::new().max_connections(1).connect(&topology.primary().url()).await?;
+    let store = PostgresStore::builder("posts").primary(single).build()?;
+    let remembered = "SELECT current_setting('antipode.epoch', true)";
+    let mut before = None;
+    for reset in ["RESET ALL", "SELECT 1", "RESET antipode.epoch"] {
+        let scope = LineageScope::new();
+        let mut transaction = store.shim().within(scope.clone()).begin().await?;
+        sqlx::query("INSERT INTO reset (body) VALUES ('x')").execute(&mut transaction).await?;
+        transaction.commit().await?;
+        let captured = only(&scope.lineage());
+        assert!(before.is_none_or(|before| before == captured.epoch), "{captured}");
+        before = Some(captured.epoch);
+        registry.barrier_on(&scope.lineage()).await?;
+        let kept: Option<String> = value(store.inner(), remembered).await?;
+        assert!(kept.is_some_and(|kept| kept.starts_with("00000001/")));
+        sqlx::raw_sql(reset).execute(store.inner()).await?;
+    }
+    Ok(())
+}
+
 /// The server ends the connection between the commit's arrival and its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_without_an_answer_may_have_happened() -> Test {

@@ -225,6 +225,7 @@ async fn an_unreadable_lineage_is_everything() -> Test {
         r#"{"posts": null}"#,
         r#"{"cache/3/9/1": ""}"#,
         r#"{"cache/3/9/1": "zz"}"#,
+        r#"{"cache/3/9/1": null}"#,
     ] {
         execute(store.inner(), "TRUNCATE unreadable").await?;
         let insert = "INSERT INTO unreadable (body, antipode_lineage) VALUES ('x', $1::text::jsonb)";
@@ -238,6 +239,19 @@ async fn an_unreadable_lineage_is_everything() -> Test {
         let scope = LineageScope::new();
         sqlx::query("SELECT * FROM unreadable").fetch_all(&store.shim().within(scope.clone())).await?;
         assert!(scope.settled().await.has_overflowed(), "{spoilt}, updated");
+        // And whatever it is joined to, it spoils.
+        execute(store.inner(), "TRUNCATE unreadable").await?;
+        run(
+            &store.shim(),
+            &depending_on([elsewhere("cache", 5)]),
+            "INSERT INTO unreadable (body) VALUES ('x')",
+        )
+        .await?;
+        let update = "UPDATE unreadable SET antipode_lineage = $1::text::jsonb";
+        sqlx::query(update).bind(spoilt).execute(store.inner()).await?;
+        let scope = LineageScope::new();
+        sqlx::query("SELECT * FROM unreadable").fetch_all(&store.shim().within(scope.clone())).await?;
+        assert!(scope.settled().await.has_overflowed(), "{spoilt}, joined");
     }
     Ok(())
 }

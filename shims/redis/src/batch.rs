@@ -191,7 +191,7 @@ pub(crate) fn learn(
     failure
 }
 
-pub(crate) fn add(pipeline: &mut Pipeline, commands: Vec<Cmd>) {
+fn add(pipeline: &mut Pipeline, commands: Vec<Cmd>) {
     for command in commands {
         pipeline.add_command(command);
     }
@@ -229,7 +229,7 @@ pub(crate) fn incomplete(store: StoreName) -> RedisError {
         .into()
 }
 
-fn watched(store: StoreName) -> RedisError {
+pub(crate) fn watched(store: StoreName) -> RedisError {
     let detail = format!("store {store}: send WATCH through the same shim");
     (ErrorKind::Client, "the connection watches keys without the shim's knowledge", detail).into()
 }

@@ -127,18 +127,16 @@ pub(crate) fn update(keys: &[Touched<'_>], emptied: Emptied, fields: &Fields) ->
     eval
 }
 
-/// Replaces the lineage of a key that was replaced and does not expire.
-pub(crate) fn replace(key: &[u8], fields: &Fields) -> impl Iterator<Item = Cmd> {
-    let companion = companion(key);
-    let set = (!fields.0.is_empty()).then(|| {
+/// Stores the lineage of keys that have none.
+pub(crate) fn store<'a>(keys: impl Iterator<Item = &'a [u8]>, fields: &Fields) -> impl Iterator<Item = Cmd> {
+    keys.filter(|_| !fields.0.is_empty()).map(|key| {
         let mut set = cmd("HSET");
-        set.arg(&companion);
+        set.arg(companion(key));
         for (field, value) in &fields.0 {
             set.arg(field).arg(value);
         }
         set
-    });
-    std::iter::once(remove([key].into_iter())).chain(set)
+    })
 }
 
 /// Removes the lineage of keys that are gone.

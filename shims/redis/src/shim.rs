@@ -6,14 +6,15 @@ use antipode_barrier::Recorder;
 use antipode_lineage::{Lineage, LineageScope, StoreName, WriteId};
 use redis::aio::ConnectionLike;
 use redis::streams::StreamId;
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value};
 
-use crate::batch::{Batch, Outcome};
+use crate::batch::{Batch, Outcome, watched};
 use crate::commands::CommandTable;
 use crate::companion::Fields;
 use crate::entries::stream_lineage;
 use crate::error::EntryLineageError;
 use crate::record::{Recording, refused_outside_of_a_lineage};
+use crate::replication::Sharding;
 use crate::shared::Shared;
 use crate::transaction::{REPLIES, Transaction};
 use crate::treatment::{Attached, Effect, Treatment, Watch};
@@ -61,6 +62,9 @@ enum StreamReads {
     Joined,
     LeftToTheEntries,
 }
+
+/// The most commands of a pipeline that are sent in one transaction.
+const MOST_TOGETHER: usize = 64;
 
 impl<C> RedisShim<C> {
     pub(crate) fn new(inner: C, shared: Arc<Shared>) -> Self {
@@ -169,7 +173,11 @@ impl<C: ConnectionLike + Send> ConnectionLike for RedisShim<C> {
                 self.end_watch(true);
                 return self.transact(&treatments, recording).await;
             }
-            let replies = self.send(&treatments, recording).await?;
+            let replies = if self.go_together(&treatments) {
+                self.send_together(&treatments, recording).await?
+            } else {
+                self.send(&treatments, recording).await?
+            };
             Ok(replies.into_iter().skip(offset).take(count).collect())
         })
     }
@@ -230,12 +238,46 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         treatments: &[Treatment<'_>],
         recording: Recording,
     ) -> RedisResult<Vec<Value>> {
-        let transaction = Transaction::new(treatments, &attached(treatments, &recording).await);
+        let outcome = self.execute(treatments, &attached(treatments, &recording).await).await;
+        self.finish(treatments, recording, outcome)
+    }
+
+    /// Whether a pipeline is sent in one transaction: then the server does half of the work. In a cluster
+    /// its keys may be in several slots. Many commands would keep others from the server for too long, and
+    /// a read depends on less before the writes beside it.
+    fn go_together(&self, treatments: &[Treatment<'_>]) -> bool {
+        let alike = |treatment: &Treatment<'_>| {
+            let first = treatments.first().map(|first| first.effect);
+            treatment.fits_together() && Some(treatment.effect) == first
+        };
+        self.shared.sharding == Sharding::Single
+            && (2..=MOST_TOGETHER).contains(&treatments.len())
+            && treatments.iter().all(alike)
+    }
+
+    /// Sends a pipeline in one transaction, and as it is if the server refuses that.
+    async fn send_together(
+        &mut self,
+        treatments: &[Treatment<'_>],
+        recording: Recording,
+    ) -> RedisResult<Vec<Value>> {
+        match self.execute(treatments, &attached(treatments, &recording).await).await {
+            // One command was refused, so none was executed.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => {
+                self.send(treatments, recording).await
+            }
+            outcome => match self.finish(treatments, recording, outcome)?.pop() {
+                Some(Value::Array(replies)) => Ok(replies),
+                _ => Err(watched(self.recorder.store())),
+            },
+        }
+    }
+
+    async fn execute(&mut self, treatments: &[Treatment<'_>], attached: &Attached) -> RedisResult<Outcome> {
+        let transaction = Transaction::new(treatments, attached);
         let replies =
             self.inner.req_packed_commands(&transaction.pipeline, transaction.skipped, REPLIES).await;
-        let outcome =
-            replies.and_then(|replies| transaction.unpack(self.recorder.store(), treatments, replies));
-        self.finish(treatments, recording, outcome)
+        transaction.unpack(self.recorder.store(), treatments, replies?)
     }
 
     fn finish(

@@ -1,11 +1,12 @@
-//! An atomic pipeline of the user's, with its companions inside of the same transaction.
+//! A pipeline with its companions inside of the same transaction: an atomic one of the user's, or one that
+//! the shim sends like that because it is less work for the server.
 
 use antipode_lineage::StoreName;
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 
-use crate::batch::{Outcome, add, ask, incomplete, learn, replication};
-use crate::entries;
+use crate::batch::{Outcome, ask, incomplete, learn, replication};
 use crate::treatment::{Attached, Effect, Treatment};
+use crate::{companion, entries};
 
 /// The request, and what to expect of it.
 ///
@@ -33,13 +34,28 @@ impl Transaction {
         for treatment in treatments {
             pipeline.add_command(treatment.sent(attached));
         }
+        let mut add = |owner: usize, effect: Effect, command: Cmd| {
+            owners.push((owner, effect));
+            pipeline.add_command(command);
+        };
         // What was read had its lineage before the transaction changed it.
-        let (reads, others): (Vec<_>, Vec<_>) =
+        let (mut ordered, writes): (Vec<_>, Vec<_>) =
             treatments.iter().enumerate().partition(|(_, treatment)| treatment.effect == Effect::Reads);
-        for (owner, treatment) in reads.into_iter().chain(others) {
-            let companions = treatment.companions(attached);
-            owners.extend(companions.iter().map(|_| (owner, treatment.effect)));
-            add(&mut pipeline, companions);
+        ordered.extend(writes);
+        for run in ordered.chunk_by(|(_, a), (_, b)| a.replaces_for_good() && b.replaces_for_good()) {
+            // Several that only replace values share the command that removes what these had.
+            let is_removed = run.len() > 1;
+            if let ([(owner, first), ..], true) = (run, is_removed) {
+                let names = run.iter().flat_map(|(_, each)| each.names());
+                add(*owner, first.effect, companion::remove(names));
+            }
+            for (owner, each) in run {
+                let commands = match is_removed {
+                    true => companion::store(each.names(), &attached.fields).collect(),
+                    false => each.companions(attached),
+                };
+                commands.into_iter().for_each(|command| add(*owner, each.effect, command));
+            }
         }
         let skipped = 1 + pipeline.len();
         pipeline.cmd("EXEC").add_command(ask()).cmd("MULTI").atomic();
@@ -68,7 +84,9 @@ impl Transaction {
         }
         let companions = users.split_off(self.users);
         for (treatment, user) in treatments.iter().zip(&users) {
-            outcome.happened(treatment.effect);
+            if treatment.effect == Effect::Runs || !matches!(user, Value::ServerError(_)) {
+                outcome.happened(treatment.effect);
+            }
             if treatment.joins_entries {
                 outcome.lineage.join(&entries::lineage(store, user));
             }

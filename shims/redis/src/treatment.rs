@@ -1,5 +1,7 @@
 //! What the shim does about a command.
 
+use std::iter;
+
 use redis::{Arg, Cmd};
 use smallvec::SmallVec;
 
@@ -157,10 +159,10 @@ impl<'a> Treatment<'a> {
 
     /// The commands that store its lineage, or load that of what it read.
     pub(crate) fn companions(&self, attached: &Attached) -> Vec<Cmd> {
-        if self.effect == Effect::Nothing || self.is_stream || self.keys.is_empty() {
+        if !self.has_companions() {
             return Vec::new();
         }
-        let names = || self.keys.iter().map(|key| key.name);
+        let names = || self.names();
         if !self.keys.iter().any(|key| key.usage.is_written) || self.effect == Effect::Reads {
             return names().map(companion::load).collect();
         }
@@ -168,7 +170,8 @@ impl<'a> Treatment<'a> {
             return vec![companion::remove(names())];
         }
         if self.replaces_for_good() {
-            return names().flat_map(|key| companion::replace(key, &attached.fields)).collect();
+            let stored = companion::store(names(), &attached.fields);
+            return iter::once(companion::remove(names())).chain(stored).collect();
         }
         let replaces = self.replaces();
         let touched = self.keys.iter().map(|key| Touched {
@@ -186,6 +189,20 @@ impl<'a> Treatment<'a> {
             return vec![companion::update(&touched, self.emptied, &everything)];
         }
         vec![companion::update(&touched, self.emptied, &attached.fields)]
+    }
+
+    /// Whether it can be part of a transaction that the shim makes of a pipeline.
+    pub(crate) fn fits_together(&self) -> bool {
+        self.order == Order::Together && self.has_companions()
+    }
+
+    fn has_companions(&self) -> bool {
+        self.effect != Effect::Nothing && !self.is_stream && !self.keys.is_empty()
+    }
+
+    /// The names of its keys.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.keys.iter().map(|key| key.name)
     }
 
     /// Whether the whole value is replaced, by a command that cannot fail half-way: an old value that
@@ -211,7 +228,7 @@ impl<'a> Treatment<'a> {
     }
 
     /// Whether, moreover, no key expires afterwards: no script is needed then.
-    fn replaces_for_good(&self) -> bool {
+    pub(crate) fn replaces_for_good(&self) -> bool {
         let count = self.arguments.len();
         self.is("SET") && count == 3 || self.is("MSET") && count >= 3 && !count.is_multiple_of(2)
     }

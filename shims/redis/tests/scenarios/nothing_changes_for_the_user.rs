@@ -283,6 +283,15 @@ async fn random_commands_and_pipelines_get_the_replies_that_the_driver_gets() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_refused_takes_no_other_along() {
+    let mut pair = Pair::start("resp2").await;
+    let mut pipeline = pipe();
+    pipeline.ignore_errors().cmd("SET").arg("a").arg(1).cmd("SET").arg("b").cmd("SET").arg("c").arg(1);
+    pair.both_pipelines(&pipeline, "a wrong number of arguments").await;
+    pair.both(redis::cmd("MGET").arg("a").arg("b").arg("c"), "the others were executed").await;
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_refused_says_which_command_was() {
     let mut pair = Pair::start("resp2").await;
     let mut refused = pipe();

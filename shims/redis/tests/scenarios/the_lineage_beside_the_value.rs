@@ -278,3 +278,24 @@ async fn transactions_and_pipelines_carry_lineage_command_by_command() {
         assert_eq!(order(&reader.lineage()), 9);
     }
 }
+
+#[tokio::test]
+async fn a_pipeline_that_replaces_values_replaces_their_lineage() {
+    let (stage, _raw) = alone().await;
+    for atomic in [false, true] {
+        let () = stage.run(9, "MSET a 1 b 1 moved 1").await;
+        let scope = depending(foreign(5));
+        let mut posts = stage.store.connection().await.unwrap().within(scope);
+        let mut batch = pipe();
+        // Each takes its key's lineage along before the next one replaces it.
+        batch.cmd("RENAME").arg("moved").arg("here").cmd("SET").arg("moved").arg(2);
+        batch.cmd("SET").arg("a").arg(2).cmd("MSET").arg("b").arg(2).arg("a").arg(3);
+        if atomic {
+            batch.atomic();
+        }
+        let () = batch.query_async(&mut posts).await.unwrap();
+        let beside = |key| stage.beside(key);
+        assert_eq!([beside("a").await, beside("b").await, beside("moved").await], [5; 3], "atomic: {atomic}");
+        assert_eq!(beside("here").await, 9, "atomic: {atomic}");
+    }
+}

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use antipode_barrier::{BarrierError, DEFAULT_DEADLINE, Registry};
-use antipode_lineage::LineageScope;
+use antipode_lineage::{LineageScope, StoreName};
 use antipode_mongodb::mongodb::bson::{Document, deserialize_from_bson, doc, serialize_to_bson};
 use antipode_mongodb::mongodb::change_stream::event::ResumeToken;
 use antipode_mongodb::mongodb::error::{Error, Result};
@@ -61,6 +61,7 @@ pub struct Change<T> {
 struct Shared<T> {
     tokens: Collection<Document>,
     name: String,
+    store: StoreName,
     state: Mutex<State<T>>,
 }
 
@@ -119,7 +120,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> MongoChanges<T> {
             caller: None,
             saved: Instant::now(),
         };
-        let shared = Shared { tokens, name: name.to_owned(), state: Mutex::new(state) };
+        let (name, store) = (name.to_owned(), collection.store());
+        let shared = Shared { tokens, name, store, state: Mutex::new(state) };
         // Else what happens until the first change is handled would be missed after a crash.
         shared.save().await?;
         Ok(Self { shared: Arc::new(shared), registry: registry.clone(), deadline: DEFAULT_DEADLINE })
@@ -137,7 +139,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for MongoChanges<T> {
     type Error = Error;
 
     async fn recv(&self) -> Result<Change<T>> {
-        let (place, event) = poll_fn(|cx| self.shared.state().poll(&self.shared.name, cx)).await?;
+        let (place, event) = poll_fn(|cx| self.shared.state().poll(&self.shared, cx)).await?;
         let shared = Arc::clone(&self.shared);
         let (registry, deadline) = (self.registry.clone(), self.deadline);
         Ok(Change { place, event, is_done: false, shared, registry, deadline })
@@ -197,7 +199,8 @@ impl<T> Shared<T> {
         let saved = match tokio::time::timeout(SAVE_LIMIT, self.write(&token)).await {
             Ok(saved) => saved,
             Err(_) => Err(Error::custom(format!(
-                "the resume token of {} was not saved in {} within {SAVE_LIMIT:?}: check its primary",
+                "store {}: the resume token of {} was not saved in {} within {SAVE_LIMIT:?}: check the primary",
+                self.store,
                 self.name,
                 self.tokens.namespace()
             ))),
@@ -223,7 +226,11 @@ impl<T> Shared<T> {
 }
 
 impl<T: DeserializeOwned> State<T> {
-    fn poll(&mut self, name: &str, cx: &mut Context<'_>) -> Poll<Result<(Place, Arc<MongoEvent<T>>)>> {
+    fn poll(
+        &mut self,
+        shared: &Shared<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Place, Arc<MongoEvent<T>>)>> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 return Poll::Ready(Ok(ready));
@@ -235,8 +242,10 @@ impl<T: DeserializeOwned> State<T> {
             let event = match Pin::new(&mut self.stream).poll_next(cx) {
                 Poll::Ready(Some(event)) => Arc::new(event?),
                 Poll::Ready(None) => {
-                    let problem =
-                        format!("the changes that {name} follows ended: was their collection dropped?");
+                    let Shared { name, store, .. } = shared;
+                    let problem = format!(
+                        "the changes in store {store} that {name} follows ended: was their collection dropped?"
+                    );
                     return Poll::Ready(Err(Error::custom(problem)));
                 }
                 Poll::Pending => return Poll::Pending,

@@ -178,3 +178,20 @@ async fn a_saving_that_no_majority_confirms_ends_and_is_named() -> Test {
     assert!(error.contains("token of mailer was not saved in app.tokens"), "{error}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_is_dropped_ends_the_worker_and_is_named() -> Test {
+    let stage = Stage::open().await?;
+    stage.posts.heal("eu")?;
+    stage.post("1").await?;
+    let changes = stage.changes().await?;
+    stage.notices.inner().drop().await?;
+    // What the server says of the drop itself is handled like any other change.
+    let handle = async |_: &Change<Document>| Ok::<_, String>(());
+    let worker = Worker::new();
+    let run = worker.run(changes, std::future::pending(), handle);
+    let error = tokio::time::timeout(LIMIT, run).await?.expect_err("there is nothing to follow");
+    let text = std::error::Error::source(&error).expect("the stream's").to_string();
+    assert!(text.contains("store notices") && text.contains("mailer"), "{text}");
+    Ok(())
+}

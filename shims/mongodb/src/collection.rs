@@ -4,7 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use antipode_lineage::LineageScope;
+use antipode_barrier::Store as _;
+use antipode_lineage::{LineageScope, StoreName};
 use mongodb::bson::{Document, RawDocumentBuf, serialize_to_raw_document_buf};
 use mongodb::error::Result;
 use mongodb::options::{CollectionOptions, UpdateModifications};
@@ -87,6 +88,12 @@ impl<T: Send + Sync> MongoCollection<T> {
     #[must_use]
     pub fn name(&self) -> &str {
         self.primary.name()
+    }
+
+    /// The name of the store.
+    #[must_use]
+    pub fn store(&self) -> StoreName {
+        self.access.store.name()
     }
 
     /// Inserts documents. See [`Collection::insert_many`].

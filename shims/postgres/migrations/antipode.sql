@@ -15,6 +15,8 @@ GRANT USAGE ON SCHEMA antipode TO PUBLIC;
 -- Joins two stored lineages: per field the greater position. Positions are 16 hexadecimal digits, which
 -- compare as texts. What is no position stays, so that no reader takes the rest for the whole; what is
 -- no lineage stands for "everything", never for less.
+--
+-- Names are looked up along the writer's own search_path, where pg_catalog comes first unless it is listed.
 CREATE OR REPLACE FUNCTION antipode.join_lineage(joined jsonb, added jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
@@ -61,17 +63,21 @@ BEGIN
     IF plain AND writer IS NULL THEN
         RETURN NEW;
     END IF;
-    -- Mostly whoever writes next knows of the same stores: then this is all the joining there is to do.
-    FOR field, place IN SELECT key, value FROM jsonb_each_text(writer) LOOP
-        IF place >= (held ->> field) COLLATE "C" AND held ->> field ~ positions THEN
-            -- It takes the place of what is held.
-        ELSIF place < (held ->> field) COLLATE "C" AND place ~ positions THEN
-            writer := writer - field;
-        ELSE
-            plain := false;
-            EXIT;
-        END IF;
-    END LOOP;
+    IF jsonb_typeof(writer) <> 'object' THEN
+        plain := false;
+    ELSE
+        -- Mostly whoever writes next knows of the same stores: then this is all the joining there is to do.
+        FOR field, place IN SELECT key, value FROM jsonb_each_text(writer) LOOP
+            IF place >= (held ->> field) COLLATE "C" AND held ->> field ~ positions THEN
+                -- It takes the place of what is held.
+            ELSIF place < (held ->> field) COLLATE "C" AND place ~ positions THEN
+                writer := writer - field;
+            ELSE
+                plain := false;
+                EXIT;
+            END IF;
+        END LOOP;
+    END IF;
     IF plain THEN
         NEW.antipode_lineage := held || writer;
     ELSE

@@ -7,6 +7,7 @@ use sqlx::{
     AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, Postgres, Row, SqlStr, Transaction,
 };
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::PostgresError;
 use crate::access::{Access, Items, first_row, was_refused};
@@ -20,6 +21,9 @@ use crate::stored::{beside, setting, without};
 /// with `BEGIN`, and again before a statement if the request has come to depend on more meanwhile (one
 /// round trip). Tables that were [migrated](crate::PostgresStore::migrate_table) store it beside every
 /// row inserted or updated. The position comes back with the commit's answer.
+///
+/// A session's first commit takes a round trip more: it learns what its server's positions belong to, and keeps
+/// that in the session's setting `antipode.epoch`. In a pool that resets its sessions each commit does.
 ///
 /// Dropped without [`commit`](PostgresTransaction::commit), it is rolled back: it adds no write to the
 /// lineage, but what was read in it stays. Savepoints are not offered; issue them as statements.
@@ -108,8 +112,9 @@ impl PostgresTransaction {
     /// Commits, and adds the position to the lineage. The commit is durable, also where
     /// `synchronous_commit` was turned off: it is flushed before this returns, if not before others see it.
     ///
-    /// Where the commit succeeded but its position could not be learnt, an
-    /// [unplaced write](WriteId::unplaced) stands for it.
+    /// Where the commit succeeded but its position could not be learnt, or not within the
+    /// [capture limit](crate::PostgresStoreBuilder::capture_limit), an [unplaced write](WriteId::unplaced)
+    /// stands for it.
     ///
     /// # Errors
     /// [`PostgresError::Aborted`] and [`PostgresError::Driver`] (a deferred constraint, a serialization
@@ -126,13 +131,13 @@ impl PostgresTransaction {
             answers.first().is_some_and(|row| row.try_get(0).is_ok_and(|waits: &str| waits != "off"));
         let place = match answers.get(1) {
             _ if !is_durable => {
-                let flushed = self.ask(NUDGE).await;
+                let flushed = self.ask_in_time(NUDGE).await;
                 let store = self.access.store();
                 Some(flushed.map_err(|source| PostgresError::UnknownOutcome { store, source })?)
             }
             Some(row) => match Place::remembered(row) {
                 Some(place) => Some(place),
-                None => self.ask(REMEMBER).await.ok(),
+                None => self.ask_in_time(REMEMBER).await.ok(),
             },
             None => None,
         };
@@ -178,10 +183,18 @@ impl PostgresTransaction {
         Place::from_row(answers.last().ok_or(sqlx::Error::RowNotFound)?)
     }
 
+    /// The same after a commit, which must not hang where the server falls silent between two answers.
+    async fn ask_in_time(&mut self, sql: &'static str) -> sqlx::Result<Place> {
+        match timeout(self.access.limit, self.ask(sql)).await {
+            Ok(place) => place,
+            Err(elapsed) => Err(sqlx::Error::Io(elapsed.into())),
+        }
+    }
+
     /// Adds the position of what has been committed, or read.
     async fn settle(&mut self, mut place: Option<Place>) {
         if place.is_some_and(|place| is_page_boundary(place.position)) {
-            place = self.ask(NUDGE).await.ok();
+            place = self.ask_in_time(NUDGE).await.ok();
         }
         self.stage = Stage::Ended;
         let Some(scope) = &self.scope else { return };

@@ -29,6 +29,8 @@ use crate::treatment::{Attached, Effect, Treatment, Watch};
 ///   broke, it was cancelled, or the server does not count (yet), is added as
 ///   [unplaced](WriteId::unplaced).
 /// - **A read** joins the lineage of the value's writer and the position of the server.
+/// - **A pipeline** of up to 64 commands that all read keys, or all write them, is sent as one transaction
+///   (not in a cluster, and not where one blocks or is of streams).
 /// - **A command without keys** passes as it is; if it writes (`FLUSHDB`), it is placed.
 ///
 /// # Limits
@@ -242,9 +244,9 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         self.finish(treatments, recording, outcome)
     }
 
-    /// Whether a pipeline is sent in one transaction: then the server does half of the work. In a cluster
-    /// its keys may be in several slots. Many commands would keep others from the server for too long, and
-    /// a read depends on less before the writes beside it.
+    /// Whether a pipeline is sent in one transaction: that is about half as many commands. In a cluster its
+    /// keys may be in several slots. Many commands would keep others from the server for too long, and beside
+    /// writes a read would depend on what they replace.
     fn go_together(&self, treatments: &[Treatment<'_>]) -> bool {
         let alike = |treatment: &Treatment<'_>| {
             let first = treatments.first().map(|first| first.effect);

@@ -44,15 +44,16 @@ impl Transaction {
         ordered.extend(writes);
         for run in ordered.chunk_by(|(_, a), (_, b)| a.replaces_for_good() && b.replaces_for_good()) {
             // Several that only replace values share the command that removes what these had.
-            let is_removed = run.len() > 1;
-            if let ([(owner, first), ..], true) = (run, is_removed) {
+            let share = run.len() > 1;
+            if share && let Some((owner, first)) = run.first() {
                 let names = run.iter().flat_map(|(_, each)| each.names());
                 add(*owner, first.effect, companion::remove(names));
             }
             for (owner, each) in run {
-                let commands = match is_removed {
-                    true => companion::store(each.names(), &attached.fields).collect(),
-                    false => each.companions(attached),
+                let commands = if share {
+                    companion::store(each.names(), &attached.fields).collect()
+                } else {
+                    each.companions(attached)
                 };
                 commands.into_iter().for_each(|command| add(*owner, each.effect, command));
             }

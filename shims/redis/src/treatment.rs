@@ -162,16 +162,15 @@ impl<'a> Treatment<'a> {
         if !self.has_companions() {
             return Vec::new();
         }
-        let names = || self.names();
         if !self.keys.iter().any(|key| key.usage.is_written) || self.effect == Effect::Reads {
-            return names().map(companion::load).collect();
+            return self.names().map(companion::load).collect();
         }
         if self.keys.iter().all(|key| key.usage.is_removed) {
-            return vec![companion::remove(names())];
+            return vec![companion::remove(self.names())];
         }
         if self.replaces_for_good() {
-            let stored = companion::store(names(), &attached.fields);
-            return iter::once(companion::remove(names())).chain(stored).collect();
+            let stored = companion::store(self.names(), &attached.fields);
+            return iter::once(companion::remove(self.names())).chain(stored).collect();
         }
         let replaces = self.replaces();
         let touched = self.keys.iter().map(|key| Touched {

@@ -323,6 +323,29 @@ async fn a_session_that_forgot_what_its_positions_belong_to_learns_it_again() ->
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_does_not_wait_for_longer_than_its_limit_for_what_comes_after() -> Test {
+    let topology = shared().await?;
+    let (plain, registry) = posts(&topology).await?;
+    table(&plain, &registry, "late").await?;
+    let proxy = antipode_docker::Proxy::start(topology.primary().addr()).await?;
+    let url = format!("postgres://postgres@{}/postgres", proxy.addr());
+    let far = PgPoolOptions::new().max_connections(1).connect(&url).await?;
+    let store =
+        PostgresStore::builder("posts").primary(far).capture_limit(Duration::from_millis(1)).build()?;
+    proxy.set_delay(Duration::from_millis(20));
+    // The first commit of a session learns what its positions belong to; the second one knows.
+    for is_learnt in [false, true] {
+        let scope = LineageScope::new();
+        let mut transaction = store.shim().within(scope.clone()).begin().await?;
+        sqlx::query("INSERT INTO late (body) VALUES ('x')").execute(&mut transaction).await?;
+        transaction.commit().await?;
+        assert_eq!(scope.lineage().writes()[0].is_unplaced(), !is_learnt);
+    }
+    assert_eq!(value::<i64>(plain.inner(), "SELECT count(*) FROM late").await?, 2);
+    Ok(())
+}
+
 /// The server ends the connection between the commit's arrival and its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_without_an_answer_may_have_happened() -> Test {

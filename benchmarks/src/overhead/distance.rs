@@ -46,7 +46,10 @@ impl<'a> Distance<'a> {
 }
 
 /// The server's address at this distance, with the proxy that makes it so.
-async fn reached<S>(
+///
+/// # Errors
+/// [`Failure`] if the proxy does not start.
+pub(crate) async fn reached<S>(
     (node, url): (&Node<S>, String),
     round_trip: Duration,
 ) -> Result<(String, Option<Proxy>), Failure> {

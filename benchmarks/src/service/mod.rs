@@ -5,6 +5,9 @@
 //! Each request brings a lineage of four stores, of which the one that the handler reads is registered, and
 //! the write to it visible. Clients and services share the process, so the figures are of the whole path
 //! over loopback; the allocations of both sides are counted, and the difference is the layers'.
+//!
+//! Where the store is a round trip away, the processors are not at their limit, and what the layers take
+//! from the throughput is what they add to a request's time.
 
 mod apps;
 mod figures;
@@ -30,6 +33,9 @@ use crate::{Failure, output};
 /// How much a handler reads, in bytes.
 const BODY: usize = 1_024;
 
+/// A round trip to a store that is not on this machine.
+const AFAR: Duration = Duration::from_millis(1);
+
 /// How long the replicas may take to show the post.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -46,7 +52,7 @@ struct Case<'a> {
 /// # Errors
 /// [`Failure`] if a service or a store fails.
 pub(crate) async fn run(settings: &Service) -> Result<(), Failure> {
-    let progress = output::progress("starting the stores", u64::from(settings.pairs) * 4);
+    let progress = output::progress("starting the stores", u64::from(settings.pairs) * 6);
     let redis = RedisPost::start().await?;
     let postgres = PostgresPost::start().await?;
     let cases = [
@@ -54,6 +60,8 @@ pub(crate) async fn run(settings: &Service) -> Result<(), Failure> {
         redis.case("GET, by the driver", redis.by_driver(), redis.by_driver()),
         postgres.case("SELECT, by the driver", postgres.by_driver(), postgres.by_driver()),
         redis.case("GET, by the shim in the layers", redis.by_driver(), redis.by_shim().await?),
+        redis.case("GET, 1 ms away", redis.by_driver_from_afar(), redis.by_driver_from_afar()),
+        postgres.case("SELECT, 1 ms away", postgres.by_driver_from_afar(), postgres.by_driver_from_afar()),
     ];
     let mut rows = Vec::new();
     for case in cases {

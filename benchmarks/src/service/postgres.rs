@@ -3,14 +3,15 @@
 use antipode::lineage::{Lineage, LineageScope};
 use antipode::postgres::PostgresStore;
 use antipode::prelude::Registry;
-use antipode_docker::{PostgresOptions, PostgresTopology};
+use antipode_docker::{PostgresOptions, PostgresTopology, Proxy};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use sqlx::PgPool;
 
-use super::{BODY, Case, apps, of_four_stores};
+use super::{AFAR, BODY, Case, apps, of_four_stores};
 use crate::Failure;
+use crate::overhead::distance::reached;
 use crate::servers::postgres::{failed, pool, version};
 
 const TABLE: &str = "CREATE TABLE posts (id int PRIMARY KEY, body bytea NOT NULL)";
@@ -23,7 +24,10 @@ pub(super) struct PostgresPost {
     lineage: Lineage,
     /// The driver's, to the standby.
     raw: PgPool,
+    /// The same from [`AFAR`].
+    afar: PgPool,
     pub(super) version: String,
+    _way: Option<Proxy>,
     _servers: PostgresTopology,
 }
 
@@ -41,7 +45,10 @@ impl PostgresPost {
         let write = async { sqlx::query(INSERT).bind(vec![b'x'; BODY]).execute(&store.shim()).await };
         scope.run(write).await.map_err(failed("be written to"))?;
         let lineage = of_four_stores(scope, &registry).await?;
-        Ok(Self { registry, lineage, raw, version, _servers: servers })
+        let standby = servers.standby(0);
+        let (afar, way) = reached((standby, standby.url()), AFAR).await?;
+        let afar = pool(&afar).await?;
+        Ok(Self { registry, lineage, raw, afar, version, _way: way, _servers: servers })
     }
 
     pub(super) fn case(&self, handler: &'static str, plain: Router, guarded: Router) -> Case<'_> {
@@ -50,14 +57,21 @@ impl PostgresPost {
     }
 
     pub(super) fn by_driver(&self) -> Router {
-        let pool = self.raw.clone();
-        let read = move || {
-            let pool = pool.clone();
-            async move {
-                let post = sqlx::query_scalar::<_, Vec<u8>>(SELECT).bind(1).fetch_one(&pool).await;
-                post.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
-            }
-        };
-        Router::new().route("/", get(read))
+        reading(self.raw.clone())
     }
+
+    pub(super) fn by_driver_from_afar(&self) -> Router {
+        reading(self.afar.clone())
+    }
+}
+
+fn reading(pool: PgPool) -> Router {
+    let read = move || {
+        let pool = pool.clone();
+        async move {
+            let post = sqlx::query_scalar::<_, Vec<u8>>(SELECT).bind(1).fetch_one(&pool).await;
+            post.map_err(|error| (StatusCode::BAD_GATEWAY, error.to_string()))
+        }
+    };
+    Router::new().route("/", get(read))
 }

@@ -3,15 +3,16 @@
 use antipode::lineage::{Lineage, LineageScope};
 use antipode::prelude::Registry;
 use antipode::redis::RedisStore;
-use antipode_docker::{RedisOptions, RedisTopology};
+use antipode_docker::{Proxy, RedisOptions, RedisTopology};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{AsyncCommands, Client, RedisResult};
 
-use super::{BODY, Case, apps, of_four_stores};
+use super::{AFAR, BODY, Case, apps, of_four_stores};
 use crate::Failure;
+use crate::overhead::distance::reached;
 use crate::servers::redis::{failed, raw_connection, version};
 
 const POST: &str = "post";
@@ -23,7 +24,10 @@ pub(super) struct RedisPost {
     lineage: Lineage,
     /// The driver's, to the replica.
     raw: ConnectionManager,
+    /// The same from [`AFAR`].
+    afar: ConnectionManager,
     pub(super) version: String,
+    _way: Option<Proxy>,
     _servers: RedisTopology,
 }
 
@@ -44,7 +48,9 @@ impl RedisPost {
         scope.run(write).await?;
         let lineage = of_four_stores(scope, &registry).await?;
         let (raw, version) = (raw_connection(&replica).await?, version(&primary).await?);
-        Ok(Self { store, registry, lineage, raw, version, _servers: servers })
+        let (afar, way) = reached((servers.replica(0), replica), AFAR).await?;
+        let afar = raw_connection(&afar).await?;
+        Ok(Self { store, registry, lineage, raw, afar, version, _way: way, _servers: servers })
     }
 
     pub(super) fn case(&self, handler: &'static str, plain: Router, guarded: Router) -> Case<'_> {
@@ -54,6 +60,10 @@ impl RedisPost {
 
     pub(super) fn by_driver(&self) -> Router {
         reading(self.raw.clone())
+    }
+
+    pub(super) fn by_driver_from_afar(&self) -> Router {
+        reading(self.afar.clone())
     }
 
     pub(super) async fn by_shim(&self) -> Result<Router, Failure> {

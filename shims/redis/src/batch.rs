@@ -2,9 +2,10 @@
 
 use antipode_lineage::{Epoch, Lineage, Position, StoreName};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value, cmd};
+use smallvec::SmallVec;
 
 use crate::replication::Replication;
-use crate::treatment::{Attached, Effect, Order, Treatment};
+use crate::treatment::{Attached, Companions, Effect, Order, Treatment};
 use crate::{companion, entries};
 
 /// Where a user's command and its companions' commands are in the request.
@@ -12,9 +13,16 @@ use crate::{companion, entries};
 struct Place {
     effect: Effect,
     order: Order,
-    companions: usize,
+    companions: Expected,
     joins_entries: bool,
     is_opaque: bool,
+}
+
+/// The replies about a command's companions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) count: usize,
+    tell_lifetimes: bool,
 }
 
 /// A request, and what to expect of it.
@@ -37,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) replication: Option<Replication>,
     /// What happened, unless the server refused it.
     pub(crate) effect: Effect,
+    /// The commands whose companions do not last as long as their keys.
+    pub(crate) out_of_step: SmallVec<[usize; 2]>,
 }
 
 impl Batch {
@@ -47,20 +57,20 @@ impl Batch {
         let mut pipeline = Pipeline::with_capacity(treatments.len() * 5 + 1);
         let places = treatments.iter().map(|treatment| {
             let companions = treatment.companions(attached);
-            let place = Place::new(treatment, companions.len());
+            let place = Place::new(treatment, Expected::of(&companions));
             match place.order {
                 Order::Together => {
                     pipeline.cmd("MULTI").add_command(treatment.sent(attached));
-                    add(&mut pipeline, companions);
+                    add(&mut pipeline, companions.commands);
                     pipeline.cmd("EXEC");
                 }
                 Order::After => {
                     pipeline.add_command(treatment.sent(attached));
-                    add(&mut pipeline, companions);
+                    add(&mut pipeline, companions.commands);
                 }
                 Order::Between => {
                     pipeline.add_command(ask()).add_command(treatment.sent(attached));
-                    add(&mut pipeline, companions);
+                    add(&mut pipeline, companions.commands);
                     pipeline.add_command(ask());
                 }
             }
@@ -75,8 +85,8 @@ impl Batch {
     pub(crate) fn unpack(&self, store: StoreName, replies: Vec<Value>) -> RedisResult<Outcome> {
         let mut replies = replies.into_iter();
         let mut outcome = Outcome::default();
-        for place in &self.places {
-            place.unpack(store, &mut replies, &mut outcome)?;
+        for (at, place) in self.places.iter().enumerate() {
+            place.unpack(store, at, &mut replies, &mut outcome)?;
         }
         outcome.replication = replies.next().as_ref().and_then(replication);
         Ok(outcome)
@@ -85,7 +95,13 @@ impl Batch {
 
 impl Default for Outcome {
     fn default() -> Self {
-        Self { replies: Vec::new(), lineage: Lineage::new(), replication: None, effect: Effect::Nothing }
+        Self {
+            replies: Vec::new(),
+            lineage: Lineage::new(),
+            replication: None,
+            effect: Effect::Nothing,
+            out_of_step: SmallVec::new(),
+        }
     }
 }
 
@@ -99,11 +115,54 @@ impl Outcome {
             (Effect::Nothing, Effect::Nothing) => Effect::Nothing,
         };
     }
+
+    /// Takes in the replies about companions. A value whose lineage cannot be loaded depends on
+    /// everything; that a lineage could not be stored must reach the user, who is told by
+    /// [`fail`](Self::fail).
+    pub(crate) fn learn(
+        &mut self,
+        store: StoreName,
+        (at, effect): (usize, Effect),
+        expected: Expected,
+        mut replies: Vec<Value>,
+    ) -> Option<Value> {
+        let lifetimes = if expected.tell_lifetimes { replies.len().checked_sub(2) } else { None };
+        if let Some(lifetimes) = lifetimes.map(|first| replies.split_off(first))
+            && !matches!(lifetimes.as_slice(), [key, companion] if companion::is_in_step(key, companion))
+        {
+            self.out_of_step.push(at);
+        }
+        let mut failure = None;
+        for reply in replies {
+            match reply {
+                Value::ServerError(_) if effect != Effect::Reads => failure = failure.or(Some(reply)),
+                // How many keys were removed, or how long a text is; that one was set.
+                Value::Int(_) | Value::Okay => {}
+                reply => self.lineage.join(&companion::lineage(store, &reply)),
+            }
+        }
+        failure
+    }
+
+    /// Tells the user of what failed about the companions of a command that was executed.
+    pub(crate) fn fail(&mut self, at: usize, failure: Value) {
+        if let Some(reply) = self.replies.get_mut(at)
+            && !matches!(reply, Value::ServerError(_))
+        {
+            *reply = failure;
+        }
+    }
+}
+
+impl Expected {
+    pub(crate) fn of(companions: &Companions) -> Self {
+        Self { count: companions.commands.len(), tell_lifetimes: companions.tell_lifetimes }
+    }
 }
 
 impl Place {
-    fn new(treatment: &Treatment<'_>, companions: usize) -> Self {
-        let order = if companions == 0 { Order::After } else { treatment.order };
+    fn new(treatment: &Treatment<'_>, companions: Expected) -> Self {
+        let order = if companions.count == 0 { Order::After } else { treatment.order };
         let Treatment { effect, joins_entries, is_opaque, .. } = *treatment;
         Self { effect, order, companions, joins_entries, is_opaque }
     }
@@ -111,9 +170,11 @@ impl Place {
     fn unpack(
         &self,
         store: StoreName,
+        at: usize,
         replies: &mut impl Iterator<Item = Value>,
         outcome: &mut Outcome,
     ) -> RedisResult<()> {
+        let count = self.companions.count;
         let mut take = |count: usize| -> RedisResult<Vec<Value>> {
             let taken: Vec<Value> = replies.take(count).collect();
             if taken.len() == count { Ok(taken) } else { Err(incomplete(store)) }
@@ -122,12 +183,12 @@ impl Place {
             Order::After => {
                 let user = one(store, take(1)?)?;
                 let is_refused = matches!(user, Value::ServerError(_)) && self.effect != Effect::Runs;
-                (user, take(self.companions)?, is_refused)
+                (user, take(count)?, is_refused)
             }
             Order::Between => {
                 let before = place(&take(1)?);
                 let user = one(store, take(1)?)?;
-                let companions = take(self.companions)?;
+                let companions = take(count)?;
                 // Where nothing was written meanwhile, value and lineage belong together.
                 let after = place(&take(1)?);
                 if before.is_none() || before != after {
@@ -136,9 +197,9 @@ impl Place {
                 (user, companions, false)
             }
             Order::Together => {
-                let queued = take(2 + self.companions)?;
+                let queued = take(2 + count)?;
                 match one(store, take(1)?)? {
-                    Value::Array(executed) if executed.len() == 1 + self.companions => {
+                    Value::Array(executed) if executed.len() == 1 + count => {
                         let mut executed = executed.into_iter();
                         let user = executed.next().ok_or_else(|| incomplete(store))?;
                         (user, executed.collect(), false)
@@ -162,36 +223,15 @@ impl Place {
         if !is_refused {
             outcome.happened(self.effect);
         }
-        let failure = learn(store, self.effect, companions, &mut outcome.lineage);
-        outcome.replies.push(match failure {
-            Some(failure) if !matches!(user, Value::ServerError(_)) => failure,
-            _ => user,
-        });
+        outcome.replies.push(user);
+        if let Some(failure) = outcome.learn(store, (at, self.effect), self.companions, companions) {
+            outcome.fail(at, failure);
+        }
         Ok(())
     }
 }
 
-/// Joins the lineage in the replies about companions. A value whose lineage cannot be loaded depends
-/// on everything; that a lineage could not be stored must reach the user.
-pub(crate) fn learn(
-    store: StoreName,
-    effect: Effect,
-    companions: impl IntoIterator<Item = Value>,
-    lineage: &mut Lineage,
-) -> Option<Value> {
-    let mut failure = None;
-    for reply in companions {
-        match reply {
-            Value::ServerError(_) if effect != Effect::Reads => failure = failure.or(Some(reply)),
-            // How many fields or keys were set or removed.
-            Value::Int(_) => {}
-            reply => lineage.join(&companion::lineage(store, &reply)),
-        }
-    }
-    failure
-}
-
-fn add(pipeline: &mut Pipeline, commands: Vec<Cmd>) {
+fn add(pipeline: &mut Pipeline, commands: impl IntoIterator<Item = Cmd>) {
     for command in commands {
         pipeline.add_command(command);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Command {
     pub(crate) has_blocking_kin: bool,
     /// It runs whatever it is given: it is no write command by its flags.
     pub(crate) is_script: bool,
+    /// It is about keys, not what they hold: how long they last, say.
+    pub(crate) is_of_keys: bool,
     pub(crate) keys: Vec<KeySpec>,
     pub(crate) subcommands: CommandTable,
 }
@@ -46,6 +48,8 @@ pub(crate) struct Usage {
     pub(crate) is_written: bool,
     /// The key is removed, whatever it held.
     pub(crate) is_removed: bool,
+    /// Part of its value is, which may be all of it.
+    pub(crate) may_empty: bool,
     /// The value, or part of it, is returned, copied, or taken into account.
     pub(crate) is_accessed: bool,
 }
@@ -124,6 +128,7 @@ fn entry(reply: &Value) -> Option<(Box<[u8]>, Command)> {
         is_of_streams: is_of("@stream"),
         has_blocking_kin: is_of("@list") || is_of("@sortedset"),
         is_script,
+        is_of_keys: is_of("@keyspace"),
         keys,
         subcommands,
     };
@@ -137,7 +142,7 @@ fn legacy_spec(fields: &[Value], writes: bool) -> Option<KeySpec> {
     let last = number(4)?;
     let last = if last < 0 { last } else { last - i64::try_from(first).ok()? };
     let step = usize::try_from(number(5)?).ok()?;
-    let usage = Usage { is_written: writes, is_removed: false, is_accessed: true };
+    let usage = Usage { is_written: writes, is_removed: false, may_empty: writes, is_accessed: true };
     let find = Find::Range { last, step, limit: 0 };
     Some(KeySpec { usage, begin: Begin::Index(first), find })
 }
@@ -152,6 +157,7 @@ fn key_spec(reply: &Value) -> Option<KeySpec> {
     let usage = Usage {
         is_written: has("RW") || has("OW") || has("RM"),
         is_removed: has("RM"),
+        may_empty: has("delete"),
         is_accessed: has("access"),
     };
     let begin = member(reply, "begin_search")?;

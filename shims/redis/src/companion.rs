@@ -1,4 +1,10 @@
-//! The key beside a key, which holds the lineage of its value.
+//! The key beside a key, which holds the lineage of its value: a text, `field=value ` for each entry.
+//!
+//! Two lineages are joined by appending one to the other, which a server does for nearly nothing; whoever
+//! reads them keeps the greater position of each field. What was appended is tidied up now and then, by the
+//! script that also brings lifetimes in step and follows values from key to key.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use antipode_lineage::{Lineage, StoreName};
 use redis::{Cmd, Value, cmd};
@@ -8,42 +14,49 @@ use redis::{Cmd, Value, cmd};
 /// come between.
 const GRACE: u32 = 10_000;
 
+/// How much is appended beside a value, in bytes and on average, before it is tidied up.
+const UNTIDY: u64 = 2_048;
+
+/// How much later than its key a companion may expire, in ms: their lifetimes are counted from one moment
+/// and the next.
+const LATER: i64 = 1_000;
+
 /// Brings companions in step with their keys, after the command in the same transaction.
 ///
 /// `KEYS` are pairs of a key and its companion. `ARGV` has one letter a pair, then the grace in ms,
-/// then the writer's lineage as fields and values. Letters: `s` the value was replaced, `j` changed,
-/// `r` only read; in upper case, the value flowed into the reply or into the other keys, so its
-/// lineage goes there. The reply is the lineage that flowed, as fields and values.
+/// then the writer's lineage. Letters: `s` the value was replaced, `j` changed, `r` only read; in upper
+/// case, the value flowed into the reply or into the other keys, so its lineage goes there. The reply is
+/// the lineage that flowed.
 ///
 /// Neither the branches nor the entries that come together beside a value grow without end: more than a
-/// lineage can hold are forgotten.
+/// lineage can hold are forgotten. A text that is no lineage becomes everything.
 ///
 /// A server that takes no writes ran nothing that changed a key.
 const SCRIPT: &str = "\
-local f,m,o={},ARGV[1],{} \
-for i=3,#ARGV,2 do f[ARGV[i]]=ARGV[i+1] end \
-for i=1,#m do if m:byte(i)<97 then \
-local h=redis.call('HGETALL',KEYS[2*i]) \
-for j=1,#h,2 do local q,v=h[j],h[j+1] o[#o+1]=q o[#o+1]=v \
-if not f[q] or f[q]<v then f[q]=v end end end end \
+local f,m,o,y={},ARGV[1],{},'0000000000000001' \
+local function join(g,s) local rest=s:gsub('([^= ]+)=([^= ]+) ?',function(q,v) \
+if not g[q] or g[q]<v then g[q]=v end return '' end) \
+if rest~='' then g['!everything']=y end end \
+local function branch(q) return q:sub(1,8)=='!branch/' end \
 local function w(...) local r=redis.pcall(...) if type(r)=='table' and r.err then \
 if r.err:find('^READONLY') then return end error(r) end return r end \
+join(f,ARGV[3]) \
+for i=1,#m do if m:byte(i)<97 then local s=redis.call('GET',KEYS[2*i]) \
+if s then o[#o+1]=s join(f,s) end end end \
 for i=1,#m do local c=m:sub(i,i):lower() if c~='r' then \
 local k,n=KEYS[2*i-1],KEYS[2*i] local t=redis.call('PEXPIRETIME',k) \
 if t==-2 then if ARGV[2]=='0' then w('DEL',n) else w('PEXPIRE',n,ARGV[2]) end else \
-local g,a,z,x={},{},0,0 local y='0000000000000001' \
-local function b(q) return q:sub(1,8)=='!branch/' and 1 or 0 end \
-if c=='s' then w('DEL',n) else local h=redis.call('HGETALL',n) \
-for j=1,#h,2 do g[h[j]]=h[j+1] z=z+1 x=x+b(h[j]) end end \
-for q,v in pairs(f) do local h=g[q] if not h then z=z+1 x=x+b(q) end \
-if not h or h<v then a[#a+1]=q a[#a+1]=v g[q]=v end end \
-if #a>0 then if x>64 then w('DEL',n) z=z-x+1 a={'!branches',y} \
-for q,v in pairs(g) do if b(q)==0 then a[#a+1]=q a[#a+1]=v end end end \
-if z>512 then w('DEL',n) \
-a={'!everything',y} if g['!weak'] then a[3]='!weak' a[4]=y end end \
-w('HSET',n,unpack(a)) end \
-if t<0 then w('PERSIST',n) else w('PEXPIREAT',n,t) end end end end \
-return o";
+local g,s,d={},'',c=='s' \
+if not d then s=redis.call('GET',n) or '' join(g,s) end \
+for q,v in pairs(f) do if not g[q] or g[q]<v then g[q]=v d=true end end \
+local z,x=0,0 for q in pairs(g) do z=z+1 if branch(q) then x=x+1 end end \
+if x>64 then for q in pairs(g) do if branch(q) then g[q]=nil end end g['!branches']=y z=z-x+1 end \
+if z>512 then g={['!everything']=y,['!weak']=g['!weak']} end \
+local a={} for q,v in pairs(g) do a[#a+1]=q..'='..v..' ' end a=table.concat(a) \
+if a=='' then w('DEL',n) \
+elseif d or #a<#s then if t<0 then w('SET',n,a) else w('SET',n,a,'PXAT',t) end \
+elseif t<0 then w('PERSIST',n) else w('PEXPIREAT',n,t) end end end end \
+return table.concat(o,' ')";
 
 /// The key that holds the lineage of this key's value: a hash, in the same hash slot.
 ///
@@ -73,11 +86,24 @@ pub(crate) fn tag(key: &[u8]) -> Option<&[u8]> {
 
 /// A lineage as it is stored in companions.
 #[derive(Debug, Default)]
-pub(crate) struct Fields(Vec<(String, String)>);
+pub(crate) struct Stored(String);
 
-impl From<&Lineage> for Fields {
+impl From<&Lineage> for Stored {
     fn from(lineage: &Lineage) -> Self {
-        Self(lineage.to_fields().collect())
+        let mut text = String::new();
+        for (field, value) in lineage.to_fields() {
+            text.extend([&field, "=", &value, " "]);
+        }
+        Self(text)
+    }
+}
+
+impl Stored {
+    /// Whether the one who joins this tidies up as well: by a chance in proportion to its length, so that
+    /// neither long lineages nor many writers make more wait beside a value, and nobody has to count it.
+    pub(crate) fn tidies(&self) -> bool {
+        let chance = RandomState::new().build_hasher().finish() % UNTIDY;
+        u64::try_from(self.0.len()).is_ok_and(|len| chance < len)
     }
 }
 
@@ -105,7 +131,7 @@ pub(crate) enum Emptied {
 }
 
 /// Brings the companions in step with what a command did to the keys.
-pub(crate) fn update(keys: &[Touched<'_>], emptied: Emptied, fields: &Fields) -> Cmd {
+pub(crate) fn update(keys: &[Touched<'_>], emptied: Emptied, stored: &Stored) -> Cmd {
     let mut modes = String::with_capacity(keys.len());
     let mut eval = cmd("EVAL");
     eval.arg(SCRIPT).arg(2 * keys.len());
@@ -120,23 +146,56 @@ pub(crate) fn update(keys: &[Touched<'_>], emptied: Emptied, fields: &Fields) ->
             (Change::Untouched, true) => 'R',
         });
     }
-    eval.arg(modes).arg(if emptied == Emptied::WithGrace { GRACE } else { 0 });
-    for (field, value) in &fields.0 {
-        eval.arg(field).arg(value);
-    }
+    eval.arg(modes).arg(if emptied == Emptied::WithGrace { GRACE } else { 0 }).arg(&stored.0);
     eval
 }
 
-/// Stores the lineage of keys that have none.
-pub(crate) fn store<'a>(keys: impl Iterator<Item = &'a [u8]>, fields: &Fields) -> impl Iterator<Item = Cmd> {
-    keys.filter(|_| !fields.0.is_empty()).map(|key| {
-        let mut set = cmd("HSET");
-        set.arg(companion(key));
-        for (field, value) in &fields.0 {
-            set.arg(field).arg(value);
-        }
-        set
-    })
+/// Joins a lineage, if there is any, to that of a key's value, and asks how long each of the two lasts:
+/// see [`is_in_step`].
+pub(crate) fn join(key: &[u8], stored: &Stored) -> Option<[Cmd; 3]> {
+    if stored.0.is_empty() {
+        return None;
+    }
+    let companion = companion(key);
+    let [mut append, mut of_key, mut of_companion] = ["APPEND", "PEXPIRETIME", "PEXPIRETIME"].map(cmd);
+    append.arg(&companion).arg(&stored.0);
+    of_key.arg(key);
+    of_companion.arg(&companion);
+    Some([append, of_key, of_companion])
+}
+
+/// Whether a companion lasts as long as its key, by the dates at which they expire.
+pub(crate) fn is_in_step(of_key: &Value, of_companion: &Value) -> bool {
+    let (Value::Int(of_key), Value::Int(of_companion)) = (of_key, of_companion) else { return false };
+    match of_key {
+        // It is for good.
+        -1 => *of_companion == -1,
+        // It is gone, and the companion should be.
+        ..0 => false,
+        date => (*date..=date.saturating_add(LATER)).contains(of_companion),
+    }
+}
+
+/// Stores the lineage of values that replaced others, for good.
+pub(crate) fn replace<'a>(keys: impl Iterator<Item = &'a [u8]>, stored: &Stored) -> Cmd {
+    if stored.0.is_empty() {
+        return remove(keys);
+    }
+    let mut set = cmd("MSET");
+    for key in keys {
+        set.arg(companion(key)).arg(&stored.0);
+    }
+    set
+}
+
+/// The same for one that lasts as long as the options of `SET` say.
+pub(crate) fn replace_for(lifetime: [&[u8]; 2], key: &[u8], stored: &Stored) -> Cmd {
+    if stored.0.is_empty() {
+        return remove([key].into_iter());
+    }
+    let mut set = cmd("SET");
+    set.arg(companion(key)).arg(&stored.0).arg(&lifetime);
+    set
 }
 
 /// Removes the lineage of keys that are gone.
@@ -150,17 +209,22 @@ pub(crate) fn remove<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Cmd {
 
 /// Asks for the lineage of a key's value.
 pub(crate) fn load(key: &[u8]) -> Cmd {
-    let mut load = cmd("HGETALL");
+    let mut load = cmd("GET");
     load.arg(companion(key));
     load
 }
 
 /// The lineage in a reply to [`load`] or [`update`]. What cannot be read stands for everything.
 pub(crate) fn lineage(store: StoreName, reply: &Value) -> Lineage {
-    match pairs(reply).map(Lineage::from_fields) {
+    let pairs = match reply {
+        Value::Nil => return Lineage::new(),
+        Value::BulkString(text) => std::str::from_utf8(text).ok().map(pairs),
+        _ => None,
+    };
+    match pairs.map(Lineage::from_fields) {
         Some(Ok(lineage)) => lineage,
         Some(Err(error)) => unreadable(store, &error),
-        None => unreadable(store, &format_args!("not a hash: {reply:?}")),
+        None => unreadable(store, &format_args!("not a text of fields and values: {reply:?}")),
     }
 }
 
@@ -169,30 +233,16 @@ fn unreadable(store: StoreName, error: &dyn std::fmt::Display) -> Lineage {
     Lineage::everything()
 }
 
-/// Fields and values; a text that is not UTF-8 is none of ours.
-fn pairs(reply: &Value) -> Option<Vec<(&str, &str)>> {
-    match reply {
-        Value::Nil => Some(Vec::new()),
-        Value::Map(pairs) => pairs.iter().map(|(field, value)| Some((text(field)?, text(value)?))).collect(),
-        Value::Array(list) => {
-            let (pairs, rest) = list.as_chunks();
-            let pairs = pairs.iter().map(|[field, value]| Some((text(field)?, text(value)?)));
-            rest.is_empty().then(|| pairs.collect()).flatten()
-        }
-        _ => None,
-    }
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
+/// Fields and values. Something else is a field without a value, which nothing of ours is.
+fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = text.split(' ').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 #[cfg(test)]
 mod tests {
+    use antipode_lineage::{Epoch, Position, Shard, WriteId};
+
     use super::*;
 
     #[test]
@@ -214,12 +264,47 @@ mod tests {
     #[test]
     fn a_lineage_that_cannot_be_read_is_never_less() {
         let store = StoreName::parse("posts").unwrap();
-        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let bulk = |text: &[u8]| Value::BulkString(text.to_vec());
         let whole = Lineage::everything();
-        assert_eq!(lineage(store, &Value::Array(Vec::new())), Lineage::new());
-        assert_eq!(lineage(store, &Value::Array(vec![bulk("posts/0/1/0"), bulk("1")])), whole);
-        assert_eq!(lineage(store, &Value::Array(vec![bulk("!weak")])), whole, "half a pair");
-        assert_eq!(lineage(store, &Value::Map(vec![(Value::BulkString(vec![255]), bulk("1"))])), whole);
+        assert_eq!(lineage(store, &Value::Nil), Lineage::new());
+        assert_eq!(lineage(store, &bulk(b"")), Lineage::new());
+        for text in [b"posts/0/1/0=1 ".as_slice(), b"!weak", b"!weak=", b"=", b"\xff=1", b"!weak=1=1"] {
+            assert_eq!(lineage(store, &bulk(text)), whole, "{text:?}");
+        }
         assert_eq!(lineage(store, &Value::Int(1)), whole);
+        assert_eq!(lineage(store, &Value::Array(Vec::new())), whole);
+    }
+
+    #[test]
+    fn lineages_are_joined_by_appending() {
+        let store = StoreName::parse("posts").unwrap();
+        let [mut a, mut b] = [3, 5].map(|position| {
+            let epoch = Epoch { history: 7, term: 1 };
+            Lineage::from(WriteId { store, shard: Shard::ONLY, epoch, position: Position(position) })
+        });
+        b.add(WriteId::unplaced(StoreName::parse("orders").unwrap()));
+        let [of_a, of_b] = [&a, &b].map(|lineage| Stored::from(lineage).0);
+        a.join(&b);
+        for appended in [format!("{of_a}{of_b}"), format!("{of_b}{of_a}"), format!("{of_b} {of_a}{of_b}")] {
+            assert_eq!(lineage(store, &Value::BulkString(appended.into_bytes())), a);
+        }
+    }
+
+    #[test]
+    fn a_companion_expires_with_its_key_or_a_moment_later() {
+        let in_step = |key, companion| is_in_step(&Value::Int(key), &Value::Int(companion));
+        assert!(in_step(-1, -1) && in_step(5_000, 5_000) && in_step(5_000, 5_001));
+        for (key, companion) in [(-1, 5_000), (-1, -2), (5_000, 4_999), (5_000, -1), (5_000, 9_000), (-2, -1)]
+        {
+            assert!(!in_step(key, companion), "{key} {companion}");
+        }
+        assert!(!is_in_step(&Value::Nil, &Value::Nil));
+    }
+
+    #[test]
+    fn the_more_is_appended_the_sooner_it_is_tidied_up() {
+        let tidying = |len: usize| (0..1_000).filter(|_| Stored("x".repeat(len)).tidies()).count();
+        assert_eq!((tidying(0), tidying(2_048)), (0, 1_000));
+        assert!((1..500).contains(&tidying(200)), "one in ten");
     }
 }

@@ -76,7 +76,7 @@ impl KeySpec {
 pub(crate) fn of_sort<'a>(arguments: &[&'a [u8]]) -> (Keys<'a>, bool) {
     let mut keys = Keys::new();
     let mut options = arguments.iter().copied().skip(1);
-    let read = Usage { is_written: false, is_removed: false, is_accessed: true };
+    let read = Usage { is_written: false, is_removed: false, may_empty: false, is_accessed: true };
     keys.extend(options.next().map(|name| Key { name, usage: read }));
     let mut reads_others = false;
     while let Some(option) = options.next() {
@@ -86,7 +86,7 @@ pub(crate) fn of_sort<'a>(arguments: &[&'a [u8]]) -> (Keys<'a>, bool) {
         } else if is("LIMIT") {
             options.nth(1);
         } else if is("STORE") {
-            let written = Usage { is_written: true, is_removed: false, is_accessed: false };
+            let written = Usage { is_written: true, is_removed: false, may_empty: false, is_accessed: false };
             keys.extend(options.next().map(|name| Key { name, usage: written }));
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn found(begin: Begin, find: Find, arguments: &str) -> Vec<String> {
-        let usage = Usage { is_written: false, is_removed: false, is_accessed: true };
+        let usage = Usage { is_written: false, is_removed: false, may_empty: false, is_accessed: true };
         let command = Command { keys: vec![KeySpec { usage, begin, find }], ..Command::default() };
         let arguments: Vec<&[u8]> = arguments.split(' ').map(str::as_bytes).collect();
         let text = |key: &Key<'_>| String::from_utf8_lossy(key.name).into_owned();

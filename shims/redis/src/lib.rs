@@ -7,9 +7,10 @@
 //!
 //! # Where the lineage is
 //! Beside the value, under a key of its own: `antipode:{key}`, or `antipode::key` if the key has a
-//! hash tag, so that both are in one hash slot. It is a hash of
-//! [`Lineage::to_fields`](antipode_lineage::Lineage::to_fields). A command that replaces the value
-//! replaces it, one that changes the value joins it, and it goes and expires with its key. Readers
+//! hash tag, so that both are in one hash slot. It is a text of
+//! [`Lineage::to_fields`](antipode_lineage::Lineage::to_fields), `field=value ` for each. A command that
+//! replaces the value replaces it, one that changes the value joins it, by appending (a field that stands
+//! there more than once has its greatest value), and it goes and expires with its key. Readers
 //! and writers without the shim see their keys as before; what they write keeps the lineage that was
 //! there. Stream entries never change and carry their lineage themselves, in a field
 //! [`LINEAGE_FIELD`].
@@ -17,7 +18,8 @@
 //! - `DBSIZE`, `KEYS`, `SCAN` and `RANDOMKEY` show these keys, too.
 //! - A key that goes without the shim (deleted by another client, evicted, a hash whose last field
 //!   expired) leaves them behind until the shim writes it again.
-//! - Who changes when a key expires must use the shim: otherwise its lineage expires first.
+//! - Who changes when a key expires must use the shim: otherwise its lineage expires first, unless the
+//!   shim writes the key before.
 //! - Set `maxmemory-policy noeviction`: a server that evicts may evict a lineage before its value.
 //!
 //! # What happens in a failover

@@ -51,20 +51,25 @@ impl Replication {
         let (mut role, mut history, mut second, mut end) = (None, None, None, None);
         let (mut offset, mut applied) = (None, None);
         let (mut counts, mut link_is_up, mut is_syncing, mut is_loading) = (false, true, false, false);
-        for line in info.split("\r\n") {
-            let Some((field, value)) = line.split_once(':') else { continue };
+        for line in info.as_bytes().split(|byte| *byte == b'\n') {
+            // About every command's answer ends with this text: most of its lines are passed over at once.
+            let Some(b'r' | b'm' | b's' | b'l') = line.first() else { continue };
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (field, value) = line.split_at(colon);
+            let value = value.get(1..).unwrap_or_default();
+            let value = value.strip_suffix(b"\r").unwrap_or(value);
             match field {
-                "role" if value == "master" => role = Some(Role::Primary),
-                "role" => role = Some(Role::Replica),
-                "master_replid" => history = half(value),
-                "master_replid2" => second = half(value),
-                "second_repl_offset" => end = value.parse::<u64>().ok(),
-                "master_repl_offset" => offset = value.parse().ok(),
-                "slave_repl_offset" => applied = value.parse().ok(),
-                "repl_backlog_active" => counts = value == "1",
-                "master_link_status" => link_is_up = value == "up",
-                "master_sync_in_progress" => is_syncing = value == "1",
-                "loading" => is_loading = value == "1",
+                b"role" if value == b"master" => role = Some(Role::Primary),
+                b"role" => role = Some(Role::Replica),
+                b"master_replid" => history = half(value),
+                b"master_replid2" => second = half(value),
+                b"second_repl_offset" => end = number(value),
+                b"master_repl_offset" => offset = number(value),
+                b"slave_repl_offset" => applied = number(value),
+                b"repl_backlog_active" => counts = value == b"1",
+                b"master_link_status" => link_is_up = value == b"up",
+                b"master_sync_in_progress" => is_syncing = value == b"1",
+                b"loading" => is_loading = value == b"1",
                 _ => {}
             }
         }
@@ -121,8 +126,12 @@ impl Replication {
 }
 
 /// The first 16 hexadecimal digits of a replication id.
-fn half(replid: &str) -> Option<u64> {
-    u64::from_str_radix(replid.get(..16)?, 16).ok()
+fn half(replid: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(replid.get(..16)?).ok()?, 16).ok()
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -10,13 +10,12 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Serv
 
 use crate::batch::{Batch, Outcome, watched};
 use crate::commands::CommandTable;
-use crate::companion::Fields;
 use crate::entries::stream_lineage;
 use crate::error::EntryLineageError;
 use crate::record::{Recording, refused_outside_of_a_lineage};
 use crate::replication::Sharding;
 use crate::shared::Shared;
-use crate::transaction::{REPLIES, Transaction};
+use crate::transaction::{Transaction, Whose};
 use crate::treatment::{Attached, Effect, Treatment, Watch};
 
 /// A Redis connection that carries lineage. It is a [`ConnectionLike`] around another one, so
@@ -44,7 +43,9 @@ use crate::treatment::{Attached, Effect, Treatment, Watch};
 /// - Lineage does not follow a key into another database or server (`MOVE`, `COPY … DB`, `MIGRATE`).
 /// - A blocking pop learns the lineage just after it; a `DEL` of the key in between hides it.
 /// - Nothing is joined from entries that `XRANGE` and the like return inside of a script.
-/// - An ACL must allow `EVAL`, `INFO`, `COMMAND` and the keys `antipode:*`.
+/// - An ACL must allow `EVAL`, `INFO`, `COMMAND`, `PEXPIRETIME`, and in the keys `antipode:*` the commands
+///   `GET`, `SET`, `MSET`, `APPEND`, `DEL`, `PEXPIRE`, `PEXPIREAT` and `PERSIST`.
+/// - A write to a key that was given another lifetime without the shim takes a second round trip.
 /// - Commands whose lineage could not be stored, though they were executed, return that error.
 /// - Client-side caching sees the shim's transactions, and caches nothing.
 #[derive(Debug, Clone)]
@@ -229,9 +230,11 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
     }
 
     async fn send(&mut self, treatments: &[Treatment<'_>], recording: Recording) -> RedisResult<Vec<Value>> {
-        let batch = Batch::new(treatments, &attached(treatments, &recording).await);
+        let attached = attached(treatments, &recording).await;
+        let batch = Batch::new(treatments, &attached);
         let replies = self.inner.req_packed_commands(&batch.pipeline, 0, batch.count).await;
         let outcome = replies.and_then(|replies| batch.unpack(self.recorder.store(), replies));
+        let outcome = self.bring_in_step(treatments, &attached, outcome).await;
         self.finish(treatments, recording, outcome)
     }
 
@@ -240,8 +243,9 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         treatments: &[Treatment<'_>],
         recording: Recording,
     ) -> RedisResult<Vec<Value>> {
-        let outcome = self.execute(treatments, &attached(treatments, &recording).await).await;
-        self.finish(treatments, recording, outcome)
+        let outcome = self.execute(Whose::Users, treatments, &attached(treatments, &recording).await).await;
+        let replies = self.finish(treatments, recording, outcome)?;
+        Ok(vec![if replies.is_empty() { Value::Nil } else { Value::Array(replies) }])
     }
 
     /// Whether a pipeline is sent in one transaction: that is about half as many commands. In a cluster its
@@ -263,23 +267,54 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         treatments: &[Treatment<'_>],
         recording: Recording,
     ) -> RedisResult<Vec<Value>> {
-        match self.execute(treatments, &attached(treatments, &recording).await).await {
+        match self.execute(Whose::Shims, treatments, &attached(treatments, &recording).await).await {
             // One command was refused, so none was executed.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => {
                 self.send(treatments, recording).await
             }
-            outcome => match self.finish(treatments, recording, outcome)?.pop() {
-                Some(Value::Array(replies)) => Ok(replies),
-                _ => Err(watched(self.recorder.store())),
+            outcome => match self.finish(treatments, recording, outcome)? {
+                replies if replies.is_empty() => Err(watched(self.recorder.store())),
+                replies => Ok(replies),
             },
         }
     }
 
-    async fn execute(&mut self, treatments: &[Treatment<'_>], attached: &Attached) -> RedisResult<Outcome> {
-        let transaction = Transaction::new(treatments, attached);
-        let replies =
-            self.inner.req_packed_commands(&transaction.pipeline, transaction.skipped, REPLIES).await;
-        transaction.unpack(self.recorder.store(), treatments, replies?)
+    async fn execute(
+        &mut self,
+        whose: Whose,
+        treatments: &[Treatment<'_>],
+        attached: &Attached,
+    ) -> RedisResult<Outcome> {
+        let transaction = Transaction::new(whose, treatments, attached);
+        let Transaction { pipeline, replies: (skipped, count), .. } = &transaction;
+        let replies = self.inner.req_packed_commands(pipeline, *skipped, *count).await;
+        let outcome = transaction.unpack(self.recorder.store(), treatments, replies?);
+        self.bring_in_step(treatments, attached, outcome).await
+    }
+
+    /// Gives those companions the lifetimes of their keys that turned out to have others, as after what was
+    /// done without the shim.
+    async fn bring_in_step(
+        &mut self,
+        treatments: &[Treatment<'_>],
+        attached: &Attached,
+        outcome: RedisResult<Outcome>,
+    ) -> RedisResult<Outcome> {
+        let mut outcome = outcome?;
+        let late = std::mem::take(&mut outcome.out_of_step);
+        let mut pipeline = Pipeline::new();
+        for treatment in late.iter().filter_map(|at| treatments.get(*at)) {
+            pipeline.add_command(treatment.bring_in_step(attached));
+        }
+        if !pipeline.is_empty() {
+            let replies = self.inner.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
+            for (at, reply) in late.into_iter().zip(replies) {
+                if matches!(reply, Value::ServerError(_)) {
+                    outcome.fail(at, reply);
+                }
+            }
+        }
+        Ok(outcome)
     }
 
     fn finish(
@@ -302,10 +337,7 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
 /// The lineage to write, once the captures of other stores are in.
 async fn attached(treatments: &[Treatment<'_>], recording: &Recording) -> Attached {
     match recording.scope() {
-        Some(scope) if treatments.iter().any(Treatment::is_write) => {
-            let lineage = scope.settled().await;
-            Attached { fields: Fields::from(&lineage), lineage }
-        }
+        Some(scope) if treatments.iter().any(Treatment::is_write) => Attached::from(scope.settled().await),
         _ => Attached::default(),
     }
 }

@@ -2,68 +2,79 @@
 //! the shim sends like that because it is less work for the server.
 
 use antipode_lineage::StoreName;
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 
-use crate::batch::{Outcome, ask, incomplete, learn, replication};
-use crate::treatment::{Attached, Effect, Treatment};
+use crate::batch::{Expected, Outcome, ask, incomplete, replication};
+use crate::treatment::{Attached, Companions, Effect, Treatment};
 use crate::{companion, entries};
 
 /// The request, and what to expect of it.
-///
-/// The driver puts `MULTI` before and `EXEC` after what it is given, and turns a refusal into an
-/// error with the places of the refused commands. So the user's commands come first, in their
-/// places, then those about companions, then an `EXEC` of our own and the question for the position;
-/// a last `MULTI` goes with the driver's `EXEC`.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) pipeline: Pipeline,
-    /// The number of replies before that of the transaction.
-    pub(crate) skipped: usize,
+    /// The number of replies before that of the transaction, and from there on.
+    pub(crate) replies: (usize, usize),
     users: usize,
-    /// Whose companion each is, in the order of their replies.
-    owners: Vec<(usize, Effect)>,
+    /// Whose companions they are, in the order of their replies.
+    owners: Vec<(usize, Expected)>,
 }
 
-/// The transaction's, the position's, and two about the empty transaction at the end.
-pub(crate) const REPLIES: usize = 4;
+/// Whose transaction it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The user's. The driver puts `MULTI` before and `EXEC` after what it is given, and turns a refusal
+    /// into an error with the places of the refused commands. So the user's commands come first, in their
+    /// places, then those about companions, then an `EXEC` of our own and the question for the position;
+    /// a last `MULTI` goes with the driver's `EXEC`.
+    Users,
+    /// The shim's.
+    Shims,
+}
 
 impl Transaction {
-    pub(crate) fn new(treatments: &[Treatment<'_>], attached: &Attached) -> Self {
+    pub(crate) fn new(whose: Whose, treatments: &[Treatment<'_>], attached: &Attached) -> Self {
         let mut pipeline = Pipeline::with_capacity(3 * treatments.len() + 3);
+        if whose == Whose::Shims {
+            pipeline.cmd("MULTI");
+        }
         let mut owners = Vec::new();
         for treatment in treatments {
             pipeline.add_command(treatment.sent(attached));
         }
-        let mut add = |owner: usize, effect: Effect, command: Cmd| {
-            owners.push((owner, effect));
-            pipeline.add_command(command);
+        let mut add = |owner: usize, companions: Companions| {
+            owners.push((owner, Expected::of(&companions)));
+            for command in companions.commands {
+                pipeline.add_command(command);
+            }
         };
         // What was read had its lineage before the transaction changed it.
         let (mut ordered, writes): (Vec<_>, Vec<_>) =
             treatments.iter().enumerate().partition(|(_, treatment)| treatment.effect == Effect::Reads);
         ordered.extend(writes);
         for run in ordered.chunk_by(|(_, a), (_, b)| a.replaces_for_good() && b.replaces_for_good()) {
-            // Several that only replace values share the command that removes what these had.
-            let share = run.len() > 1;
-            if share && let Some((owner, first)) = run.first() {
-                let names = run.iter().flat_map(|(_, each)| each.names());
-                add(*owner, first.effect, companion::remove(names));
-            }
-            for (owner, each) in run {
-                let commands = if share {
-                    companion::store(each.names(), &attached.fields).collect()
-                } else {
-                    each.companions(attached)
-                };
-                commands.into_iter().for_each(|command| add(*owner, each.effect, command));
+            match run {
+                [(owner, one)] => add(*owner, one.companions(attached)),
+                // Several that only replace values share a command.
+                [(owner, _), ..] => {
+                    let names = run.iter().flat_map(|(_, each)| each.names());
+                    add(*owner, companion::replace(names, &attached.stored).into());
+                }
+                [] => {}
             }
         }
-        let skipped = 1 + pipeline.len();
-        pipeline.cmd("EXEC").add_command(ask()).cmd("MULTI").atomic();
-        Self { pipeline, skipped, users: treatments.len(), owners }
+        let queued = pipeline.len();
+        pipeline.cmd("EXEC").add_command(ask());
+        let replies = match whose {
+            Whose::Users => {
+                pipeline.cmd("MULTI").atomic();
+                (1 + queued, 4)
+            }
+            Whose::Shims => (queued, 2),
+        };
+        Self { pipeline, replies, users: treatments.len(), owners }
     }
 
-    /// Takes the replies apart: one reply to the user, the transaction's.
+    /// Takes the replies apart: none to the user where nothing was executed.
     pub(crate) fn unpack(
         &self,
         store: StoreName,
@@ -75,15 +86,18 @@ impl Transaction {
             return Err(incomplete(store));
         };
         let mut outcome = Outcome { replication: replication(&position), ..Outcome::default() };
-        let Value::Array(mut users) = executed else {
-            // A watched key changed: nothing was executed.
-            outcome.replies.push(executed);
-            return Ok(outcome);
+        let mut users = match executed {
+            Value::Array(users) => users,
+            // A command was refused, so none was executed.
+            Value::ServerError(refusal) => return Err(refusal.into()),
+            // A watched key changed: none was executed either.
+            _ => return Ok(outcome),
         };
-        if users.len() != self.users + self.owners.len() {
+        let count: usize = self.owners.iter().map(|(_, expected)| expected.count).sum();
+        if users.len() != self.users + count {
             return Err(incomplete(store));
         }
-        let companions = users.split_off(self.users);
+        let mut companions = users.split_off(self.users).into_iter();
         for (treatment, user) in treatments.iter().zip(&users) {
             if treatment.effect == Effect::Runs || !matches!(user, Value::ServerError(_)) {
                 outcome.happened(treatment.effect);
@@ -95,15 +109,14 @@ impl Transaction {
                 outcome.lineage.join(&antipode_lineage::Lineage::everything());
             }
         }
-        for ((owner, effect), companion) in self.owners.iter().zip(companions) {
-            if let Some(failure) = learn(store, *effect, [companion], &mut outcome.lineage)
-                && let Some(user) = users.get_mut(*owner)
-                && !matches!(user, Value::ServerError(_))
-            {
-                *user = failure;
+        outcome.replies = users;
+        for (owner, expected) in &self.owners {
+            let replies = companions.by_ref().take(expected.count).collect();
+            let effect = treatments.get(*owner).map_or(Effect::Writes, |treatment| treatment.effect);
+            if let Some(failure) = outcome.learn(store, (*owner, effect), *expected, replies) {
+                outcome.fail(*owner, failure);
             }
         }
-        outcome.replies.push(Value::Array(users));
         Ok(outcome)
     }
 }

@@ -1,20 +1,45 @@
 //! What the shim does about a command.
 
-use std::iter;
-
+use antipode_lineage::Lineage;
 use redis::{Arg, Cmd};
 use smallvec::SmallVec;
 
 use crate::commands::{Command, CommandTable};
-use crate::companion::{self, Change, Emptied, Fields, Touched};
+use crate::companion::{self, Change, Emptied, Stored, Touched};
 use crate::entries;
 use crate::keys::{self, Keys};
 
 /// A lineage in the forms in which it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
-    pub(crate) lineage: antipode_lineage::Lineage,
-    pub(crate) fields: Fields,
+    pub(crate) lineage: Lineage,
+    pub(crate) stored: Stored,
+}
+
+impl From<Lineage> for Attached {
+    fn from(lineage: Lineage) -> Self {
+        Self { stored: Stored::from(&lineage), lineage }
+    }
+}
+
+/// The commands about a command's companions.
+#[derive(Debug, Default)]
+pub(crate) struct Companions {
+    pub(crate) commands: SmallVec<[Cmd; 4]>,
+    /// The last two ask how long a key and its companion last.
+    pub(crate) tell_lifetimes: bool,
+}
+
+impl FromIterator<Cmd> for Companions {
+    fn from_iter<I: IntoIterator<Item = Cmd>>(commands: I) -> Self {
+        Self { commands: commands.into_iter().collect(), tell_lifetimes: false }
+    }
+}
+
+impl From<Cmd> for Companions {
+    fn from(command: Cmd) -> Self {
+        std::iter::once(command).collect()
+    }
 }
 
 /// What a command does to a store, as far as lineage goes.
@@ -54,6 +79,8 @@ pub(crate) struct Treatment<'a> {
     pub(crate) joins_entries: bool,
     is_stream: bool,
     emptied: Emptied,
+    /// All it does is to change one value, which stays there as long as before.
+    only_changes: bool,
     /// It reads keys that no one can tell beforehand.
     pub(crate) is_opaque: bool,
     pub(crate) watch: Watch,
@@ -91,6 +118,7 @@ impl<'a> Treatment<'a> {
             joins_entries: false,
             is_stream: false,
             emptied: Emptied::AtOnce,
+            only_changes: false,
             is_opaque: false,
             watch: Watch::Unchanged,
         };
@@ -132,6 +160,10 @@ impl<'a> Treatment<'a> {
         if known.has_blocking_kin || self.effect == Effect::Runs {
             self.emptied = Emptied::WithGrace;
         }
+        let gives_lifetimes = known.is_of_keys || ["SET", "GETSET", "GETEX"].iter().any(|name| self.is(name));
+        self.only_changes = self.effect == Effect::Writes
+            && !gives_lifetimes
+            && matches!(self.keys.as_slice(), [key] if key.usage.is_written && !key.usage.may_empty);
     }
 
     pub(crate) fn is_write(&self) -> bool {
@@ -158,20 +190,36 @@ impl<'a> Treatment<'a> {
     }
 
     /// The commands that store its lineage, or load that of what it read.
-    pub(crate) fn companions(&self, attached: &Attached) -> Vec<Cmd> {
+    pub(crate) fn companions(&self, attached: &Attached) -> Companions {
         if !self.has_companions() {
-            return Vec::new();
+            return Companions::default();
         }
         if !self.keys.iter().any(|key| key.usage.is_written) || self.effect == Effect::Reads {
             return self.names().map(companion::load).collect();
         }
         if self.keys.iter().all(|key| key.usage.is_removed) {
-            return vec![companion::remove(self.names())];
+            return companion::remove(self.names()).into();
         }
         if self.replaces_for_good() {
-            let stored = companion::store(self.names(), &attached.fields);
-            return iter::once(companion::remove(self.names())).chain(stored).collect();
+            return companion::replace(self.names(), &attached.stored).into();
         }
+        match self.keys.as_slice() {
+            [key] if let Some(lifetime) = self.replaces_for() => {
+                companion::replace_for(lifetime, key.name, &attached.stored).into()
+            }
+            [key] if self.only_changes && !attached.stored.tidies() => {
+                let load = key.usage.is_accessed.then(|| companion::load(key.name));
+                let join = companion::join(key.name, &attached.stored);
+                let tell_lifetimes = join.is_some();
+                let commands = load.into_iter().chain(join.into_iter().flatten()).collect();
+                Companions { commands, tell_lifetimes }
+            }
+            _ => self.bring_in_step(attached).into(),
+        }
+    }
+
+    /// The command that does whatever is to be done about its companions.
+    pub(crate) fn bring_in_step(&self, attached: &Attached) -> Cmd {
         let replaces = self.replaces();
         let touched = self.keys.iter().map(|key| Touched {
             key: key.name,
@@ -184,10 +232,9 @@ impl<'a> Treatment<'a> {
         });
         let touched: SmallVec<[Touched<'_>; 2]> = touched.collect();
         if self.is_opaque {
-            let everything = Fields::from(&antipode_lineage::Lineage::everything());
-            return vec![companion::update(&touched, self.emptied, &everything)];
+            return companion::update(&touched, self.emptied, &Stored::from(&Lineage::everything()));
         }
-        vec![companion::update(&touched, self.emptied, &attached.fields)]
+        companion::update(&touched, self.emptied, &attached.stored)
     }
 
     /// Whether it can be part of a transaction that the shim makes of a pipeline.
@@ -207,23 +254,24 @@ impl<'a> Treatment<'a> {
     /// Whether the whole value is replaced, by a command that cannot fail half-way: an old value that
     /// stays must keep its lineage. Everything else is taken as a partial update.
     fn replaces(&self) -> bool {
-        let lasts = |at: usize| self.arguments.get(at).is_some_and(|time| is_lifetime(time));
-        match self.arguments.as_slice() {
-            [_, _, _, options @ ..] if self.is("SET") => {
-                let mut options = options.iter();
-                while let Some(option) = options.next() {
-                    let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
-                    let takes_time = is("EX") || is("PX") || is("EXAT") || is("PXAT");
-                    let allowed = takes_time && options.next().is_some_and(|time| is_lifetime(time));
-                    if !allowed && !is("KEEPTTL") {
-                        return false;
-                    }
-                }
-                true
-            }
-            [_, _, _, _] => (self.is("SETEX") || self.is("PSETEX")) && lasts(2),
-            _ => self.replaces_for_good(),
-        }
+        let keeps_lifetime = || match self.arguments.as_slice() {
+            [_, _, _, option] => self.is("SET") && option.eq_ignore_ascii_case(b"KEEPTTL"),
+            _ => false,
+        };
+        self.replaces_for_good() || self.replaces_for().is_some() || keeps_lifetime()
+    }
+
+    /// The same for a value that expires: the options of `SET` that say when.
+    fn replaces_for(&self) -> Option<[&'a [u8]; 2]> {
+        let (option, time): (&[u8], _) = match *self.arguments.as_slice() {
+            [_, _, _, option, time] if self.is("SET") => (option, time),
+            [_, _, time, _] if self.is("SETEX") => (b"EX", time),
+            [_, _, time, _] if self.is("PSETEX") => (b"PX", time),
+            _ => return None,
+        };
+        let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+        let takes_time = is("EX") || is("PX") || is("EXAT") || is("PXAT");
+        (takes_time && is_lifetime(time)).then_some([option, time])
     }
 
     /// Whether, moreover, no key expires afterwards: no script is needed then.

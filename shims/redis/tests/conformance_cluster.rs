@@ -140,7 +140,7 @@ impl Bed for ClusterBed {
 
     async fn spoil_lineage(&self, key: &str) -> BedResult<Support> {
         let mut raw = self.raw(self.primary, key).await?;
-        let () = raw.hset(format!("antipode:{{{key}}}"), "posts/0/1/0", "not a position").await?;
+        let () = raw.set(format!("antipode:{{{key}}}"), "posts/0/1/0=not-a-position ").await?;
         Ok(Support::Done)
     }
 

@@ -111,7 +111,7 @@ impl Bed for RedisBed {
 
     async fn spoil_lineage(&self, key: &str) -> BedResult<Support> {
         let mut raw = self.raw(self.primary).await?;
-        let () = raw.hset(format!("antipode:{{{key}}}"), "posts/0/1/0", "not a position").await?;
+        let () = raw.set(format!("antipode:{{{key}}}"), "posts/0/1/0=not-a-position ").await?;
         Ok(Support::Done)
     }
 

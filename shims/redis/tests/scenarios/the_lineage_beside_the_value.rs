@@ -1,6 +1,5 @@
 //! What is stored beside values, and what becomes of it as they change.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antipode_lineage::{LineageScope, MAX_BRANCHES, WriteId};
@@ -8,7 +7,7 @@ use antipode_redis::redis::aio::MultiplexedConnection;
 use antipode_redis::redis::{AsyncCommands, Script, Value, cmd, pipe};
 
 use crate::companion::{alone, command, order};
-use crate::stage::{depending, foreign, name};
+use crate::stage::{Stage, depending, foreign, name};
 
 #[tokio::test]
 async fn a_full_replacement_overwrites_and_a_partial_update_joins() {
@@ -86,12 +85,6 @@ async fn a_replacement_that_fails_leaves_the_lineage_of_the_value_that_stays() {
 #[tokio::test]
 async fn the_lineage_goes_with_its_key_and_expires_with_it() {
     let (stage, mut raw) = alone().await;
-    let lasts = async |raw: &mut MultiplexedConnection, key: &str| -> (i64, i64) {
-        let time = async |raw: &mut MultiplexedConnection, key: &str| {
-            cmd("PEXPIRETIME").arg(key).query_async(raw).await.unwrap()
-        };
-        (time(raw, key).await, time(raw, &format!("antipode:{{{key}}}")).await)
-    };
     for (change, expires) in [
         ("SET post a EX 1000", true),
         ("APPEND post b", true),
@@ -106,21 +99,27 @@ async fn the_lineage_goes_with_its_key_and_expires_with_it() {
         ("SETEX post 900 f", true),
     ] {
         let () = stage.run(9, change).await;
-        let (key, companion) = lasts(&mut raw, "post").await;
-        assert_eq!(key, companion, "{change}");
+        let (key, companion) = lifetimes(&mut raw, "post").await;
+        assert!((key..key + 1_000).contains(&companion), "{change}: {key} {companion}");
         assert_eq!(key > 0, expires, "{change}");
     }
     for gone in ["DEL post", "UNLINK post", "GETDEL post", "SET post a EXAT 1", "EXPIRE post -1"] {
         let () = stage.run(9, "SET post a").await;
-        assert_eq!(lasts(&mut raw, "post").await, (-1, -1));
+        assert_eq!(lifetimes(&mut raw, "post").await, (-1, -1));
         let _: Value = stage.run(5, gone).await;
-        assert_eq!(lasts(&mut raw, "post").await, (-2, -2), "{gone}");
+        assert_eq!(lifetimes(&mut raw, "post").await, (-2, -2), "{gone}");
     }
     let () = stage.run(9, "SET post a PX 30").await;
     tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(lasts(&mut raw, "post").await, (-2, -2), "both have expired");
+    assert_eq!(lifetimes(&mut raw, "post").await, (-2, -2), "both have expired");
     let () = stage.run(5, "APPEND post b").await;
     assert_eq!(stage.beside("post").await, 5, "nothing is left of a value that expired");
+}
+
+/// When a key and its companion expire.
+async fn lifetimes(raw: &mut MultiplexedConnection, key: &str) -> (i64, i64) {
+    let times = [key, &format!("antipode:{{{key}}}")].map(|key| cmd("PEXPIRETIME").arg(key).clone());
+    (times[0].query_async(raw).await.unwrap(), times[1].query_async(raw).await.unwrap())
 }
 
 #[tokio::test]
@@ -176,26 +175,31 @@ async fn a_reader_and_a_writer_without_the_shim_go_on_as_before() {
 async fn a_lineage_that_was_tampered_with_stands_for_everything() {
     let (stage, mut raw) = alone().await;
     let () = stage.run(9, "SET post a").await;
-    for (field, value) in [("orders/0/7/1", "9"), ("junk", "0000000000000001")] {
-        let () = raw.hset("antipode:{post}", field, value).await.unwrap();
-        let scope = LineageScope::new();
-        let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
-        let post: String = posts.get("post").await.unwrap();
-        assert_eq!(post, "a");
-        assert!(scope.lineage().has_overflowed(), "{field} {value}");
-        let () = raw.hdel("antipode:{post}", field).await.unwrap();
+    for text in ["orders/0/7/1=9 ", "junk=0000000000000001 ", "not a lineage"] {
+        let () = raw.set("antipode:{post}", text).await.unwrap();
+        assert!(spoilt(&stage).await, "{text}");
+        // What is joined to it does not mend it, whether it is appended or rewritten.
+        let () = stage.run(5, "SETRANGE post 0 b").await;
+        assert!(spoilt(&stage).await, "{text}, appended to");
+        let () = stage.run(6, "EXPIRE post 1000").await;
+        assert!(spoilt(&stage).await, "{text}, tidied up");
     }
     let () = raw.del("antipode:{post}").await.unwrap();
-    let () = raw.set("antipode:{post}", "not a hash").await.unwrap();
-    let scope = LineageScope::new();
-    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
-    let post: String = posts.get("post").await.unwrap();
-    assert!(post == "a" && scope.lineage().has_overflowed());
-    let refused: Result<(), _> = posts.append("post", "b").await;
+    let () = raw.rpush("antipode:{post}", "not a text").await.unwrap();
+    assert!(spoilt(&stage).await);
+    let refused = command("APPEND post b").query_async::<()>(&mut stage.writer(5).await).await;
     assert!(
         refused.unwrap_err().to_string().contains("WRONGTYPE"),
         "a lineage that cannot be stored is told"
     );
+}
+
+/// Whether a reader of the post depends on everything.
+async fn spoilt(stage: &Stage) -> bool {
+    let scope = LineageScope::new();
+    let mut posts = stage.store.connection().await.unwrap().within(scope.clone());
+    let () = posts.get("post").await.unwrap();
+    scope.lineage().has_overflowed()
 }
 
 /// More shards than a lineage holds become everything, and companions stay small.
@@ -204,23 +208,71 @@ async fn a_companion_does_not_grow_without_end() {
     let (stage, mut raw) = alone().await;
     let one = "0000000000000001";
     for key in 0..40 {
-        let fields: Vec<(String, &str)> = (0..300)
-            .map(|shard| (format!("orders/{shard}/{key}/1"), one))
-            .chain([("!weak".into(), one)])
-            .collect();
+        let mut text: String = (0..300).map(|shard| format!("orders/{shard}/{key}/1={one} ")).collect();
+        text += &format!("!weak={one} ");
         let () = raw.sadd(key, key).await.unwrap();
-        let () = raw.hset_multiple(format!("antipode:{{{key}}}"), &fields).await.unwrap();
+        let () = raw.set(format!("antipode:{{{key}}}"), text).await.unwrap();
     }
     let all: Vec<String> = (0..40).map(|key| key.to_string()).collect();
     for union in ["SUNIONSTORE few 1 2".to_owned(), format!("SUNIONSTORE many {}", all.join(" "))] {
         let () = stage.run(9, &union).await;
         let key = union.split(' ').nth(1).unwrap();
-        let stored: BTreeMap<String, String> = raw.hgetall(format!("antipode:{{{key}}}")).await.unwrap();
-        assert_eq!(stored.keys().collect::<Vec<_>>(), ["!everything", "!weak"], "{key}");
+        assert_eq!(fields(&mut raw, key).await, ["!everything", "!weak"], "{key}");
     }
     let () = stage.run(10, "SREM few 1").await;
-    let stored: usize = raw.hlen("antipode:{few}").await.unwrap();
-    assert_eq!(stored, 3, "what comes later is joined");
+    assert_eq!(fields(&mut raw, "few").await.len(), 3, "what comes later is joined");
+}
+
+/// The fields of what is stored beside a key.
+async fn fields(raw: &mut MultiplexedConnection, key: &str) -> Vec<String> {
+    let text: String = raw.get(format!("antipode:{{{key}}}")).await.unwrap();
+    let field = |pair: &str| pair.split_once('=').unwrap().0.to_owned();
+    let mut fields: Vec<_> = text.split_terminator(' ').map(field).collect();
+    fields.sort();
+    fields
+}
+
+/// Nobody counts what is appended; it is tidied up by chance.
+#[tokio::test]
+async fn what_is_appended_is_tidied_up_now_and_then() {
+    let (stage, mut raw) = alone().await;
+    let mut posts = stage.writer(5).await;
+    let mut longest: usize = 0;
+    for _ in 0..40 {
+        let mut pushes = pipe();
+        for number in 0..50 {
+            pushes.rpush("list", number).ignore();
+        }
+        let () = pushes.query_async(&mut posts).await.unwrap();
+        longest = longest.max(raw.strlen("antipode:{list}").await.unwrap());
+    }
+    assert!(longest < 60_000, "{longest} bytes of 2,000 writes");
+    let () = stage.run(6, "EXPIRE list 1000").await;
+    assert_eq!(fields(&mut raw, "list").await.len(), 2, "the order, and the list itself");
+    assert_eq!(stage.beside("list").await, 6);
+}
+
+/// What is done without the shim leaves the companion with another lifetime than its key.
+#[tokio::test]
+async fn a_companion_out_of_step_is_brought_in_step_by_the_next_write() {
+    let (stage, mut raw) = alone().await;
+    for (before, lasts) in
+        [("PERSIST", false), ("PEXPIREAT 99999999999000", true), ("PEXPIREAT 99999999", false)]
+    {
+        let () = stage.run(9, "SET post a EX 1000").await;
+        let (name, date) = before.split_once(' ').map_or((before, None), |(name, date)| (name, Some(date)));
+        let () = cmd(name).arg("post").arg(date).query_async(&mut raw).await.unwrap();
+        for atomic in [false, true] {
+            let mut write = pipe();
+            write.cmd("APPEND").arg("post").arg("b").cmd("APPEND").arg("post").arg("c");
+            if atomic {
+                write.atomic();
+            }
+            let _: Vec<Value> = write.query_async(&mut stage.writer(5).await).await.unwrap();
+        }
+        let (key, companion) = lifetimes(&mut raw, "post").await;
+        assert_eq!((key, key > 0), (companion, lasts), "{before}");
+    }
 }
 
 #[tokio::test]
@@ -244,8 +296,9 @@ async fn branches_beside_a_value_are_forgotten_before_its_writes() {
     assert_eq!(read().await.branches().len(), MAX_BRANCHES);
     append(MAX_BRANCHES).await;
     assert!(read().await.has_forgotten_branches());
-    let held: usize = cmd("HLEN").arg("antipode:{busy}").query_async(&mut raw).await.unwrap();
-    assert!(held < 5, "{held} fields");
+    let () = stage.run(7, "EXPIRE busy 1000").await;
+    let held = fields(&mut raw, "busy").await;
+    assert!(held.len() < 5, "{held:?}");
 }
 
 #[tokio::test]

@@ -144,10 +144,10 @@ async fn an_acl_that_hides_the_position_leaves_writes_unplaced() {
     assert!(unplaced(&scope), "the write stands, its place is unknown");
     let rights = ["SETUSER", "app", "+info", "-eval"];
     let () = cmd("ACL").arg(&rights).query_async(&mut raw).await.unwrap();
-    let error = posts.append::<_, _, ()>("post", 1).await.unwrap_err();
-    assert!(error.to_string().contains("eval"), "{error}");
-    let post: String = posts.get("post").await.unwrap();
-    assert_eq!(post, "1", "a write whose lineage may not be stored is not executed");
+    let refused = posts.expire::<_, ()>("post", 100).await;
+    assert!(refused.unwrap_err().to_string().contains("eval"));
+    let left: i64 = posts.ttl("post").await.unwrap();
+    assert_eq!(left, -1, "a write whose lineage may not be stored is not executed");
 }
 
 #[tokio::test]

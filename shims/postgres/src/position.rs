@@ -26,7 +26,7 @@ pub(crate) use position_sql;
 /// change its timeline: both come with a restart.
 macro_rules! flushed_sql {
     () => {
-        "SELECT pg_current_wal_flush_lsn()::text, current_setting('antipode.epoch', true)"
+        "SELECT pg_current_wal_flush_lsn(), current_setting('antipode.epoch', true)"
     };
 }
 pub(crate) use flushed_sql;
@@ -85,7 +85,8 @@ impl Place {
 
     /// The answer to [`flushed_sql`], to a session that waits for flushes; `None` if it does not remember.
     pub(crate) fn remembered(row: &PgRow) -> Option<Self> {
-        let (lsn, belongs): (&str, &str) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
+        // In the simple protocol everything is a text.
+        let (lsn, belongs): (&str, &str) = (row.try_get_unchecked(0).ok()?, row.try_get(1).ok()?);
         let (timeline, system_identifier) = belongs.split_once('/')?;
         let epoch = epoch(system_identifier.parse().ok()?, parse_timeline(timeline)?);
         Some(Self { epoch, position: parse_lsn(lsn)?, asynchronous: false })

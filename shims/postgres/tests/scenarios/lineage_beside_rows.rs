@@ -225,6 +225,7 @@ async fn an_unreadable_lineage_is_everything() -> Test {
         r#"{"posts": null}"#,
         r#"{"cache/3/9/1": ""}"#,
         r#"{"cache/3/9/1": "zz"}"#,
+        r#"{"cache/3/9/1": "000000000000000-"}"#,
         r#"{"cache/3/9/1": null}"#,
     ] {
         let insert = "INSERT INTO unreadable (body, antipode_lineage) VALUES ('x', $1::text::jsonb)";

@@ -1,7 +1,8 @@
 //! The stored form: one text field per entry, which a server can join by keeping the maximum.
 //!
 //! A lineage stored beside a value is joined, not overwritten, when only part of the value changes.
-//! The store does that itself (a Postgres trigger, a Redis script, MongoDB's `$max`), so the form
+//! The store does that itself (a Postgres trigger, MongoDB's `$max`), or appends, and readers join what
+//! stands there more than once (Redis). So the form
 //! is a map whose values compare as texts: `store/shard/history/term` → position in 16 hexadecimal
 //! digits. The marks are the fields `!everything`, `!weak`, and `!branches` for branches that were
 //! forgotten; an open branch is a mark, too: `!branch/ledger/name/id`. A store that joins fields bounds
@@ -28,7 +29,7 @@ pub struct InvalidField {
 
 impl Lineage {
     /// The stored form, field by field. Names and values are made of `a-z`, `0-9` and `-_./!`:
-    /// they need no quoting in JSON, SQL strings or Redis scripts.
+    /// they need no quoting in JSON, SQL strings or Redis scripts, and `=` and a space may separate them.
     pub fn to_fields(&self) -> impl Iterator<Item = (String, String)> + '_ {
         let mark = |set: bool, name: &str| set.then(|| (name.to_owned(), SET.to_owned()));
         let writes = self.writes().iter().map(|write| {

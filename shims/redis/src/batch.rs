@@ -22,7 +22,7 @@ struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
     pub(crate) count: usize,
-    tell_lifetimes: bool,
+    tell_lifetime: bool,
 }
 
 /// A request, and what to expect of it.
@@ -45,7 +45,7 @@ pub(crate) struct Outcome {
     pub(crate) replication: Option<Replication>,
     /// What happened, unless the server refused it.
     pub(crate) effect: Effect,
-    /// The commands whose companions do not last as long as their keys.
+    /// The commands whose companions last longer than their keys.
     pub(crate) out_of_step: SmallVec<[usize; 2]>,
 }
 
@@ -54,7 +54,7 @@ impl Batch {
     /// one question for the position at the end: inside of a transaction it would be answered before
     /// the transaction is counted.
     pub(crate) fn new(treatments: &[Treatment<'_>], attached: &Attached) -> Self {
-        let mut pipeline = Pipeline::with_capacity(treatments.len() * 5 + 1);
+        let mut pipeline = Pipeline::with_capacity(treatments.len() * 7 + 1);
         let places = treatments.iter().map(|treatment| {
             let companions = treatment.companions(attached);
             let place = Place::new(treatment, Expected::of(&companions));
@@ -126,9 +126,7 @@ impl Outcome {
         expected: Expected,
         mut replies: Vec<Value>,
     ) -> Option<Value> {
-        let lifetimes = if expected.tell_lifetimes { replies.len().checked_sub(2) } else { None };
-        if let Some(lifetimes) = lifetimes.map(|first| replies.split_off(first))
-            && !matches!(lifetimes.as_slice(), [key, companion] if companion::is_in_step(key, companion))
+        if expected.tell_lifetime && !replies.pop().is_some_and(|lifetime| companion::is_for_good(&lifetime))
         {
             self.out_of_step.push(at);
         }
@@ -156,7 +154,7 @@ impl Outcome {
 
 impl Expected {
     pub(crate) fn of(companions: &Companions) -> Self {
-        Self { count: companions.commands.len(), tell_lifetimes: companions.tell_lifetimes }
+        Self { count: companions.commands.len(), tell_lifetime: companions.tell_lifetime }
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Usage {
     pub(crate) is_written: bool,
     /// The key is removed, whatever it held.
     pub(crate) is_removed: bool,
-    /// Part of its value is, which may be all of it.
+    /// Part of the value may be removed, which may be all of it.
     pub(crate) may_empty: bool,
     /// The value, or part of it, is returned, copied, or taken into account.
     pub(crate) is_accessed: bool,

@@ -17,10 +17,6 @@ const GRACE: u32 = 10_000;
 /// How much is appended beside a value, in bytes and on average, before it is tidied up.
 const UNTIDY: u64 = 2_048;
 
-/// How much later than its key a companion may expire, in ms: their lifetimes are counted from one moment
-/// and the next.
-const LATER: i64 = 1_000;
-
 /// Brings companions in step with their keys, after the command in the same transaction.
 ///
 /// `KEYS` are pairs of a key and its companion. `ARGV` has one letter a pair, then the grace in ms,
@@ -35,6 +31,7 @@ const LATER: i64 = 1_000;
 const SCRIPT: &str = "\
 local f,m,o,y={},ARGV[1],{},'0000000000000001' \
 local function join(g,s) local rest=s:gsub('([^= ]+)=([^= ]+) ?',function(q,v) \
+if #v~=16 or v:find('[^0-9a-f]') then g['!everything']=y end \
 if not g[q] or g[q]<v then g[q]=v end return '' end) \
 if rest~='' then g['!everything']=y end end \
 local function branch(q) return q:sub(1,8)=='!branch/' end \
@@ -58,7 +55,7 @@ elseif d or #a<#s then if t<0 then w('SET',n,a) else w('SET',n,a,'PXAT',t) end \
 elseif t<0 then w('PERSIST',n) else w('PEXPIREAT',n,t) end end end end \
 return table.concat(o,' ')";
 
-/// The key that holds the lineage of this key's value: a hash, in the same hash slot.
+/// The key that holds the lineage of this key's value: a text, in the same hash slot.
 ///
 /// `{tag}rest` has `antipode::{tag}rest`, any other key `k` has `antipode:{k}`. A key without a hash
 /// tag that contains `}` lies in another slot than its companion, which only matters in a cluster.
@@ -150,30 +147,24 @@ pub(crate) fn update(keys: &[Touched<'_>], emptied: Emptied, stored: &Stored) ->
     eval
 }
 
-/// Joins a lineage, if there is any, to that of a key's value, and asks how long each of the two lasts:
-/// see [`is_in_step`].
+/// Joins a lineage, if there is any, to that of a key's value, and asks how long that lasts: see
+/// [`is_for_good`]. Until somebody says otherwise the lineage stays for good: it must not go before the
+/// value, whatever lifetime was left beside an earlier one.
 pub(crate) fn join(key: &[u8], stored: &Stored) -> Option<[Cmd; 3]> {
     if stored.0.is_empty() {
         return None;
     }
     let companion = companion(key);
-    let [mut append, mut of_key, mut of_companion] = ["APPEND", "PEXPIRETIME", "PEXPIRETIME"].map(cmd);
+    let [mut append, mut persist, mut lifetime] = ["APPEND", "PERSIST", "PEXPIRETIME"].map(cmd);
     append.arg(&companion).arg(&stored.0);
-    of_key.arg(key);
-    of_companion.arg(&companion);
-    Some([append, of_key, of_companion])
+    persist.arg(&companion);
+    lifetime.arg(key);
+    Some([append, persist, lifetime])
 }
 
-/// Whether a companion lasts as long as its key, by the dates at which they expire.
-pub(crate) fn is_in_step(of_key: &Value, of_companion: &Value) -> bool {
-    let (Value::Int(of_key), Value::Int(of_companion)) = (of_key, of_companion) else { return false };
-    match of_key {
-        // It is for good.
-        -1 => *of_companion == -1,
-        // It is gone, and the companion should be.
-        ..0 => false,
-        date => (*date..=date.saturating_add(LATER)).contains(of_companion),
-    }
+/// Whether a key is there and stays, as its companion does after [`join`].
+pub(crate) fn is_for_good(lifetime: &Value) -> bool {
+    matches!(lifetime, Value::Int(-1))
 }
 
 /// Stores the lineage of values that replaced others, for good.
@@ -288,17 +279,6 @@ mod tests {
         for appended in [format!("{of_a}{of_b}"), format!("{of_b}{of_a}"), format!("{of_b} {of_a}{of_b}")] {
             assert_eq!(lineage(store, &Value::BulkString(appended.into_bytes())), a);
         }
-    }
-
-    #[test]
-    fn a_companion_expires_with_its_key_or_a_moment_later() {
-        let in_step = |key, companion| is_in_step(&Value::Int(key), &Value::Int(companion));
-        assert!(in_step(-1, -1) && in_step(5_000, 5_000) && in_step(5_000, 5_001));
-        for (key, companion) in [(-1, 5_000), (-1, -2), (5_000, 4_999), (5_000, -1), (5_000, 9_000), (-2, -1)]
-        {
-            assert!(!in_step(key, companion), "{key} {companion}");
-        }
-        assert!(!is_in_step(&Value::Nil, &Value::Nil));
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(crate) fn of_sort<'a>(arguments: &[&'a [u8]]) -> (Keys<'a>, bool) {
         } else if is("LIMIT") {
             options.nth(1);
         } else if is("STORE") {
-            let written = Usage { is_written: true, is_removed: false, may_empty: false, is_accessed: false };
+            let written = Usage { is_written: true, is_removed: false, may_empty: true, is_accessed: false };
             keys.extend(options.next().map(|name| Key { name, usage: written }));
         }
     }

@@ -18,8 +18,7 @@
 //! - `DBSIZE`, `KEYS`, `SCAN` and `RANDOMKEY` show these keys, too.
 //! - A key that goes without the shim (deleted by another client, evicted, a hash whose last field
 //!   expired) leaves them behind until the shim writes it again.
-//! - Who changes when a key expires must use the shim: otherwise its lineage expires first, unless the
-//!   shim writes the key before.
+//! - Who changes when a key expires must use the shim: otherwise its lineage may expire first.
 //! - Set `maxmemory-policy noeviction`: a server that evicts may evict a lineage before its value.
 //!
 //! # What happens in a failover
@@ -49,6 +48,7 @@ mod commands;
 mod companion;
 mod entries;
 mod error;
+mod expiring;
 mod histories;
 mod keys;
 mod ledger;

@@ -8,6 +8,7 @@ use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, RedisResult, Value, cmd};
 
 use crate::commands::CommandTable;
+use crate::expiring::Expiring;
 use crate::replication::Sharding;
 
 /// A store as its shims know it.
@@ -15,13 +16,14 @@ use crate::replication::Sharding;
 pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     pub(crate) sharding: Sharding,
+    pub(crate) expiring: Expiring,
     commands: OnceLock<Arc<CommandTable>>,
 }
 
 impl Shared {
     pub(crate) fn new(store: StoreName, on_missing: OnMissing, sharding: Sharding) -> Arc<Self> {
         let recorder = Recorder::new(store, on_missing);
-        Arc::new(Self { recorder, sharding, commands: OnceLock::new() })
+        Arc::new(Self { recorder, sharding, expiring: Expiring::default(), commands: OnceLock::new() })
     }
 
     pub(crate) fn store(&self) -> StoreName {

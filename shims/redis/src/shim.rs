@@ -1,5 +1,6 @@
 //! The connection that carries lineage.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use antipode_barrier::Recorder;
@@ -45,7 +46,7 @@ use crate::treatment::{Attached, Effect, Treatment, Watch};
 /// - Nothing is joined from entries that `XRANGE` and the like return inside of a script.
 /// - An ACL must allow `EVAL`, `INFO`, `COMMAND`, `PEXPIRETIME`, and in the keys `antipode:*` the commands
 ///   `GET`, `SET`, `MSET`, `APPEND`, `DEL`, `PEXPIRE`, `PEXPIREAT` and `PERSIST`.
-/// - A write to a key that was given another lifetime without the shim takes a second round trip.
+/// - The first write of a process that changes part of a value which expires takes a second round trip.
 /// - Commands whose lineage could not be stored, though they were executed, return that error.
 /// - Client-side caching sees the shim's transactions, and caches nothing.
 #[derive(Debug, Clone)]
@@ -147,7 +148,7 @@ impl<C: ConnectionLike + Send> ConnectionLike for RedisShim<C> {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let table = self.shared.commands(&mut self.inner).await?;
-            let treatments = [self.treat(&table, command)?];
+            let treatments = [self.treat(&table, command)?.knowing(&self.shared.expiring)];
             let Some(recording) = self.recording(&treatments)? else {
                 return self.inner.req_packed_command(command).await;
             };
@@ -168,6 +169,8 @@ impl<C: ConnectionLike + Send> ConnectionLike for RedisShim<C> {
             let table = self.shared.commands(&mut self.inner).await?;
             let treatments: Vec<_> =
                 pipeline.cmd_iter().map(|command| self.treat(&table, command)).collect::<RedisResult<_>>()?;
+            let knowing = |treatment: Treatment<'a>| treatment.knowing(&self.shared.expiring);
+            let treatments: Vec<_> = treatments.into_iter().map(knowing).collect();
             let Some(recording) = self.recording(&treatments)? else {
                 self.end_watch(pipeline.is_transaction());
                 return self.inner.req_packed_commands(pipeline, offset, count).await;
@@ -202,6 +205,7 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
                 return Err((ErrorKind::Client, "MULTI by hand cannot carry lineage", detail).into());
             }
         }
+        treatment.note(&self.shared.expiring);
         let treatment = if self.is_watching { treatment.watched() } else { treatment };
         Ok(match self.reads {
             StreamReads::Joined => treatment,
@@ -234,8 +238,7 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         let batch = Batch::new(treatments, &attached);
         let replies = self.inner.req_packed_commands(&batch.pipeline, 0, batch.count).await;
         let outcome = replies.and_then(|replies| batch.unpack(self.recorder.store(), replies));
-        let outcome = self.bring_in_step(treatments, &attached, outcome).await;
-        self.finish(treatments, recording, outcome)
+        self.finish(treatments, &attached, recording, outcome).await
     }
 
     async fn transact(
@@ -243,8 +246,9 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         treatments: &[Treatment<'_>],
         recording: Recording,
     ) -> RedisResult<Vec<Value>> {
-        let outcome = self.execute(Whose::Users, treatments, &attached(treatments, &recording).await).await;
-        let replies = self.finish(treatments, recording, outcome)?;
+        let attached = attached(treatments, &recording).await;
+        let outcome = self.execute(Whose::Users, treatments, &attached).await;
+        let replies = self.finish(treatments, &attached, recording, outcome).await?;
         Ok(vec![if replies.is_empty() { Value::Nil } else { Value::Array(replies) }])
     }
 
@@ -267,12 +271,13 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         treatments: &[Treatment<'_>],
         recording: Recording,
     ) -> RedisResult<Vec<Value>> {
-        match self.execute(Whose::Shims, treatments, &attached(treatments, &recording).await).await {
+        let attached = attached(treatments, &recording).await;
+        match self.execute(Whose::Shims, treatments, &attached).await {
             // One command was refused, so none was executed.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort) => {
                 self.send(treatments, recording).await
             }
-            outcome => match self.finish(treatments, recording, outcome)? {
+            outcome => match self.finish(treatments, &attached, recording, outcome).await? {
                 replies if replies.is_empty() => Err(watched(self.recorder.store())),
                 replies => Ok(replies),
             },
@@ -288,42 +293,39 @@ impl<C: ConnectionLike + Send> RedisShim<C> {
         let transaction = Transaction::new(whose, treatments, attached);
         let Transaction { pipeline, replies: (skipped, count), .. } = &transaction;
         let replies = self.inner.req_packed_commands(pipeline, *skipped, *count).await;
-        let outcome = transaction.unpack(self.recorder.store(), treatments, replies?);
-        self.bring_in_step(treatments, attached, outcome).await
+        transaction.unpack(self.recorder.store(), treatments, replies?)
     }
 
-    /// Gives those companions the lifetimes of their keys that turned out to have others, as after what was
-    /// done without the shim.
-    async fn bring_in_step(
+    /// Gives companions that stay for good the lifetimes of keys that do not. They are too long if this does
+    /// not happen, which harms nobody, so the user is not told.
+    async fn bring_in_step(&mut self, treatments: &[Treatment<'_>], attached: &Attached, late: &[usize]) {
+        let mut keys = HashSet::new();
+        let mut pipeline = Pipeline::new();
+        for treatment in late.iter().filter_map(|at| treatments.get(*at)) {
+            if treatment.names().any(|name| keys.insert(name)) {
+                treatment.names().for_each(|name| self.shared.expiring.note(name));
+                pipeline.add_command(treatment.bring_in_step(attached));
+            }
+        }
+        let replies = self.inner.req_packed_commands(&pipeline, 0, pipeline.len()).await;
+        let refused = |reply: Value| reply.extract_error().err();
+        if let Some(error) = replies.map_or_else(Some, |replies| replies.into_iter().find_map(refused)) {
+            tracing::warn!(store = %self.recorder.store(), %error, "a lineage may stay longer than its key");
+        }
+    }
+
+    /// Records what happened, whatever comes then.
+    async fn finish(
         &mut self,
         treatments: &[Treatment<'_>],
         attached: &Attached,
-        outcome: RedisResult<Outcome>,
-    ) -> RedisResult<Outcome> {
-        let mut outcome = outcome?;
-        let late = std::mem::take(&mut outcome.out_of_step);
-        let mut pipeline = Pipeline::new();
-        for treatment in late.iter().filter_map(|at| treatments.get(*at)) {
-            pipeline.add_command(treatment.bring_in_step(attached));
-        }
-        if !pipeline.is_empty() {
-            let replies = self.inner.req_packed_commands(&pipeline, 0, pipeline.len()).await?;
-            for (at, reply) in late.into_iter().zip(replies) {
-                if matches!(reply, Value::ServerError(_)) {
-                    outcome.fail(at, reply);
-                }
-            }
-        }
-        Ok(outcome)
-    }
-
-    fn finish(
-        &mut self,
-        treatments: &[Treatment<'_>],
         recording: Recording,
         outcome: Result<Outcome, RedisError>,
     ) -> RedisResult<Vec<Value>> {
         let outcome = recording.end(outcome)?;
+        if !outcome.out_of_step.is_empty() {
+            self.bring_in_step(treatments, attached, &outcome.out_of_step).await;
+        }
         if treatments.iter().any(|treatment| treatment.has_entries) {
             let store = self.recorder.store();
             let placed =

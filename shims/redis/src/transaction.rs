@@ -33,7 +33,7 @@ pub(crate) enum Whose {
 
 impl Transaction {
     pub(crate) fn new(whose: Whose, treatments: &[Treatment<'_>], attached: &Attached) -> Self {
-        let mut pipeline = Pipeline::with_capacity(3 * treatments.len() + 3);
+        let mut pipeline = Pipeline::with_capacity(5 * treatments.len() + 4);
         if whose == Whose::Shims {
             pipeline.cmd("MULTI");
         }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::commands::{Command, CommandTable};
 use crate::companion::{self, Change, Emptied, Stored, Touched};
 use crate::entries;
+use crate::expiring::Expiring;
 use crate::keys::{self, Keys};
 
 /// A lineage in the forms in which it is written.
@@ -26,13 +27,13 @@ impl From<Lineage> for Attached {
 #[derive(Debug, Default)]
 pub(crate) struct Companions {
     pub(crate) commands: SmallVec<[Cmd; 4]>,
-    /// The last two ask how long a key and its companion last.
-    pub(crate) tell_lifetimes: bool,
+    /// The last one asks how long the key lasts: its companion stays for good.
+    pub(crate) tell_lifetime: bool,
 }
 
 impl FromIterator<Cmd> for Companions {
     fn from_iter<I: IntoIterator<Item = Cmd>>(commands: I) -> Self {
-        Self { commands: commands.into_iter().collect(), tell_lifetimes: false }
+        Self { commands: commands.into_iter().collect(), tell_lifetime: false }
     }
 }
 
@@ -81,6 +82,8 @@ pub(crate) struct Treatment<'a> {
     emptied: Emptied,
     /// All it does is to change one value, which stays there as long as before.
     only_changes: bool,
+    /// It may give its keys another lifetime.
+    gives_lifetime: bool,
     /// It reads keys that no one can tell beforehand.
     pub(crate) is_opaque: bool,
     pub(crate) watch: Watch,
@@ -95,6 +98,9 @@ pub(crate) enum Watch {
     /// `MULTI` by hand: what follows would not be executed when it is sent.
     Multi,
 }
+
+/// Commands about values that may change how long they last as well.
+const GIVING_LIFETIMES: [&str; 6] = ["SET", "GETSET", "GETEX", "SETEX", "PSETEX", "MSETEX"];
 
 type Arguments<'a> = SmallVec<[&'a [u8]; 8]>;
 
@@ -119,6 +125,7 @@ impl<'a> Treatment<'a> {
             is_stream: false,
             emptied: Emptied::AtOnce,
             only_changes: false,
+            gives_lifetime: false,
             is_opaque: false,
             watch: Watch::Unchanged,
         };
@@ -160,10 +167,27 @@ impl<'a> Treatment<'a> {
         if known.has_blocking_kin || self.effect == Effect::Runs {
             self.emptied = Emptied::WithGrace;
         }
-        let gives_lifetimes = known.is_of_keys || ["SET", "GETSET", "GETEX"].iter().any(|name| self.is(name));
+        self.gives_lifetime = self.effect == Effect::Writes
+            && (known.is_of_keys || GIVING_LIFETIMES.iter().any(|name| self.is(name)))
+            && !self.replaces_for_good()
+            && !self.keys.iter().all(|key| key.usage.is_removed);
         self.only_changes = self.effect == Effect::Writes
-            && !gives_lifetimes
+            && !self.gives_lifetime
             && matches!(self.keys.as_slice(), [key] if key.usage.is_written && !key.usage.may_empty);
+    }
+
+    /// Notes its keys if they may expire from now on.
+    pub(crate) fn note(&self, expiring: &Expiring) {
+        if self.gives_lifetime {
+            self.names().for_each(|name| expiring.note(name));
+        }
+    }
+
+    /// The same where its key is known to expire: what is stored for good would have to be changed in a
+    /// second request.
+    pub(crate) fn knowing(self, expiring: &Expiring) -> Self {
+        let only_changes = self.only_changes && !self.names().any(|name| expiring.has(name));
+        Self { only_changes, ..self }
     }
 
     pub(crate) fn is_write(&self) -> bool {
@@ -210,9 +234,9 @@ impl<'a> Treatment<'a> {
             [key] if self.only_changes && !attached.stored.tidies() => {
                 let load = key.usage.is_accessed.then(|| companion::load(key.name));
                 let join = companion::join(key.name, &attached.stored);
-                let tell_lifetimes = join.is_some();
+                let tell_lifetime = join.is_some();
                 let commands = load.into_iter().chain(join.into_iter().flatten()).collect();
-                Companions { commands, tell_lifetimes }
+                Companions { commands, tell_lifetime }
             }
             _ => self.bring_in_step(attached).into(),
         }

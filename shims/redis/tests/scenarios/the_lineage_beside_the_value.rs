@@ -175,7 +175,7 @@ async fn a_reader_and_a_writer_without_the_shim_go_on_as_before() {
 async fn a_lineage_that_was_tampered_with_stands_for_everything() {
     let (stage, mut raw) = alone().await;
     let () = stage.run(9, "SET post a").await;
-    for text in ["orders/0/7/1=9 ", "junk=0000000000000001 ", "not a lineage"] {
+    for text in ["orders/0/7/1=9 ", "orders/0/7/1=00 ", "junk=0000000000000001 ", "not a lineage"] {
         let () = raw.set("antipode:{post}", text).await.unwrap();
         assert!(spoilt(&stage).await, "{text}");
         // What is joined to it does not mend it, whether it is appended or rewritten.
@@ -250,6 +250,37 @@ async fn what_is_appended_is_tidied_up_now_and_then() {
     let () = stage.run(6, "EXPIRE list 1000").await;
     assert_eq!(fields(&mut raw, "list").await.len(), 2, "the order, and the list itself");
     assert_eq!(stage.beside("list").await, 6);
+}
+
+/// A list that a pop emptied keeps its lineage for a while; one that was filled again, for good.
+#[tokio::test]
+async fn what_comes_back_does_not_inherit_a_lifetime() {
+    let (stage, mut raw) = alone().await;
+    for (fill, empty) in [("RPUSH list a", "LPOP list"), ("ZADD scores 1 a", "ZPOPMIN scores")] {
+        let key = fill.split(' ').nth(1).unwrap();
+        let () = stage.run(9, fill).await;
+        let _: Value = stage.run(9, empty).await;
+        assert!(lifetimes(&mut raw, key).await.1 > 0, "{empty}");
+        let () = stage.run(5, fill).await;
+        assert_eq!(lifetimes(&mut raw, key).await, (-1, -1), "{fill}");
+    }
+}
+
+/// The second request is spared where a key was seen to expire, or was given a lifetime.
+#[tokio::test]
+async fn keys_that_expire_are_remembered() {
+    let (stage, mut raw) = alone().await;
+    let () = raw.set_ex("seen", "a", 1_000).await.unwrap();
+    let () = stage.run(9, "SET given a EX 1000").await;
+    for key in ["seen", "given"] {
+        for _ in 0..10 {
+            let () = stage.run(5, &format!("APPEND {key} b")).await;
+        }
+    }
+    let done: String = cmd("INFO").arg("commandstats").query_async(&mut raw).await.unwrap();
+    let persisted = done.lines().find_map(|line| line.strip_prefix("cmdstat_persist:calls="));
+    let persisted = persisted.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap());
+    assert!(persisted <= 1, "{persisted} times for good");
 }
 
 /// What is done without the shim leaves the companion with another lifetime than its key.

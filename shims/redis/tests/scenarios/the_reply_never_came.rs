@@ -148,6 +148,17 @@ async fn an_acl_that_hides_the_position_leaves_writes_unplaced() {
     assert!(refused.unwrap_err().to_string().contains("eval"));
     let left: i64 = posts.ttl("post").await.unwrap();
     assert_eq!(left, -1, "a write whose lineage may not be stored is not executed");
+
+    // What needs a second request for its lifetime is done without it, and placed.
+    let () = raw.set_ex("expiring", "a", 1_000).await.unwrap();
+    let scope = LineageScope::new();
+    // Now and then one takes the script at once, which is refused as a whole.
+    let mut dependent = stage.store.shim(posts.into_inner()).within(scope.clone());
+    scope.add(foreign(5));
+    while dependent.append::<_, _, ()>("expiring", "b").await.is_err() {}
+    assert!(!placed(&scope).is_unplaced());
+    let lasts = cmd("PTTL").arg("antipode:{expiring}").query_async::<i64>(&mut raw).await.unwrap();
+    assert_eq!(lasts, -1, "its lineage stays rather too long than too short");
 }
 
 #[tokio::test]

@@ -287,23 +287,27 @@ async fn keys_that_expire_are_remembered() {
 #[tokio::test]
 async fn a_companion_out_of_step_is_brought_in_step_by_the_next_write() {
     let (stage, mut raw) = alone().await;
-    for (before, lasts) in
-        [("PERSIST", false), ("PEXPIREAT 99999999999000", true), ("PEXPIREAT 99999999", false)]
-    {
-        let () = stage.run(9, "SET post a EX 1000").await;
-        let (name, date) = before.split_once(' ').map_or((before, None), |(name, date)| (name, Some(date)));
-        let () = cmd(name).arg("post").arg(date).query_async(&mut raw).await.unwrap();
-        for atomic in [false, true] {
-            let mut write = pipe();
-            write.cmd("APPEND").arg("post").arg("b").cmd("APPEND").arg("post").arg("c");
-            if atomic {
-                write.atomic();
-            }
-            let _: Vec<Value> = write.query_async(&mut stage.writer(5).await).await.unwrap();
+    let write = async |key: &str, atomic: bool| {
+        let mut write = pipe();
+        write.cmd("APPEND").arg(key).arg("b").cmd("APPEND").arg(key).arg("c");
+        if atomic {
+            write.atomic();
         }
-        let (key, companion) = lifetimes(&mut raw, "post").await;
-        assert_eq!((key, key > 0), (companion, lasts), "{before}");
+        let _: Vec<Value> = write.query_async(&mut stage.writer(5).await).await.unwrap();
+    };
+    for (key, atomic) in [("one", false), ("two", true)] {
+        let () = raw.set_ex(key, "a", 1_000).await.unwrap();
+        write(key, atomic).await;
+        let (of_key, companion) = lifetimes(&mut raw, key).await;
+        assert!(of_key > 0 && companion == of_key, "{of_key} {companion}");
+        let () = raw.persist(key).await.unwrap();
+        write(key, atomic).await;
+        assert_eq!(lifetimes(&mut raw, key).await, (-1, -1));
     }
+    // One that is refused at a key that is not there leaves nothing beside it.
+    let refused = command("SETRANGE gone -1 a").query_async::<()>(&mut stage.writer(5).await).await;
+    assert!(refused.is_err());
+    assert_eq!(lifetimes(&mut raw, "gone").await, (-2, -2));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One request to the server for one or more of the user's commands, and taking its replies apart.
 
 use antipode_lineage::{Epoch, Lineage, Position, StoreName};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value, cmd};
 use smallvec::SmallVec;
 
 use crate::replication::Replication;
@@ -56,7 +56,7 @@ impl Batch {
     pub(crate) fn new(treatments: &[Treatment<'_>], attached: &Attached) -> Self {
         let mut pipeline = Pipeline::with_capacity(treatments.len() * 7 + 1);
         let places = treatments.iter().map(|treatment| {
-            let companions = treatment.companions(attached);
+            let companions = treatment.companions(attached, false);
             let place = Place::new(treatment, Expected::of(&companions));
             match place.order {
                 Order::Together => {
@@ -126,7 +126,10 @@ impl Outcome {
         expected: Expected,
         mut replies: Vec<Value>,
     ) -> Option<Value> {
-        if expected.tell_lifetime && !replies.pop().is_some_and(|lifetime| companion::is_for_good(&lifetime))
+        // Of a refused command there are no replies.
+        if expected.tell_lifetime
+            && let Some(lifetime) = replies.pop()
+            && !companion::is_for_good(&lifetime)
         {
             self.out_of_step.push(at);
         }
@@ -206,7 +209,9 @@ impl Place {
                     Value::ServerError(abort) => {
                         let refusals =
                             queued.into_iter().find(|reply| matches!(reply, Value::ServerError(_)));
-                        (refusals.unwrap_or(Value::ServerError(abort)), Vec::new(), true)
+                        // Without `MULTI`, which its ACL may forbid, each command had a fate of its own.
+                        let none_was_executed = is_abort(&abort);
+                        (refusals.unwrap_or(Value::ServerError(abort)), Vec::new(), none_was_executed)
                     }
                     _ => return Err(watched(store)),
                 }
@@ -259,6 +264,11 @@ fn place(answer: &[Value]) -> Option<(Epoch, Position)> {
 
 fn one(store: StoreName, replies: Vec<Value>) -> RedisResult<Value> {
     replies.into_iter().next().ok_or_else(|| incomplete(store))
+}
+
+/// Whether it says that nothing of a transaction was executed.
+pub(crate) fn is_abort(error: &ServerError) -> bool {
+    error.kind() == Some(ServerErrorKind::ExecAbort)
 }
 
 pub(crate) fn incomplete(store: StoreName) -> RedisError {

@@ -12,15 +12,15 @@ use redis::{Cmd, Value, cmd};
 /// How long the lineage of a list or sorted set outlives its last element, in ms. Whoever was served
 /// by a blocking pop asks for the lineage right after it, on the same connection, but others may
 /// come between.
-const GRACE: u32 = 10_000;
+const GRACE: i32 = 10_000;
 
 /// How much is appended beside a value, in bytes and on average, before it is tidied up.
 const UNTIDY: u64 = 2_048;
 
 /// Brings companions in step with their keys, after the command in the same transaction.
 ///
-/// `KEYS` are pairs of a key and its companion. `ARGV` has one letter a pair, then the grace in ms,
-/// then the writer's lineage. Letters: `s` the value was replaced, `j` changed, `r` only read; in upper
+/// `KEYS` are pairs of a key and its companion. `ARGV` has one letter a pair, then for how many ms what is
+/// beside a key that is gone stays there (joined as well, if that is negative), then the writer's lineage. Letters: `s` the value was replaced, `j` changed, `r` only read; in upper
 /// case, the value flowed into the reply or into the other keys, so its lineage goes there. The reply is
 /// the lineage that flowed.
 ///
@@ -38,11 +38,12 @@ local function branch(q) return q:sub(1,8)=='!branch/' end \
 local function w(...) local r=redis.pcall(...) if type(r)=='table' and r.err then \
 if r.err:find('^READONLY') then return end error(r) end return r end \
 join(f,ARGV[3]) \
+local e=tonumber(ARGV[2]) \
 for i=1,#m do if m:byte(i)<97 then local s=redis.call('GET',KEYS[2*i]) \
 if s then o[#o+1]=s join(f,s) end end end \
 for i=1,#m do local c=m:sub(i,i):lower() if c~='r' then \
 local k,n=KEYS[2*i-1],KEYS[2*i] local t=redis.call('PEXPIRETIME',k) \
-if t==-2 then if ARGV[2]=='0' then w('DEL',n) else w('PEXPIRE',n,ARGV[2]) end else \
+if t==-2 and e==0 then w('DEL',n) elseif t==-2 and e>0 then w('PEXPIRE',n,e) else \
 local g,s,d={},'',c=='s' \
 if not d then s=redis.call('GET',n) or '' join(g,s) end \
 for q,v in pairs(f) do if not g[q] or g[q]<v then g[q]=v d=true end end \
@@ -50,7 +51,7 @@ local z,x=0,0 for q in pairs(g) do z=z+1 if branch(q) then x=x+1 end end \
 if x>64 then for q in pairs(g) do if branch(q) then g[q]=nil end end g['!branches']=y z=z-x+1 end \
 if z>512 then g={['!everything']=y,['!weak']=g['!weak']} end \
 local a={} for q,v in pairs(g) do a[#a+1]=q..'='..v..' ' end a=table.concat(a) \
-if a=='' then w('DEL',n) \
+if a=='' then w('DEL',n) elseif t==-2 then w('SET',n,a,'PX',-e) \
 elseif d or #a<#s then if t<0 then w('SET',n,a) else w('SET',n,a,'PXAT',t) end \
 elseif t<0 then w('PERSIST',n) else w('PEXPIREAT',n,t) end end end end \
 return table.concat(o,' ')";
@@ -120,11 +121,14 @@ pub(crate) struct Touched<'a> {
     pub(crate) flows: bool,
 }
 
-/// Whether what is left of an emptied key must wait for those who emptied it.
+/// What becomes of the lineage beside a key that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Emptied {
     AtOnce,
+    /// It waits for those who emptied the key.
     WithGrace,
+    /// It is joined, and waits for a later command of the same transaction, which has moved the value on.
+    PassedOn,
 }
 
 /// Brings the companions in step with what a command did to the keys.
@@ -143,7 +147,12 @@ pub(crate) fn update(keys: &[Touched<'_>], emptied: Emptied, stored: &Stored) ->
             (Change::Untouched, true) => 'R',
         });
     }
-    eval.arg(modes).arg(if emptied == Emptied::WithGrace { GRACE } else { 0 }).arg(&stored.0);
+    let stays = match emptied {
+        Emptied::AtOnce => 0,
+        Emptied::WithGrace => GRACE,
+        Emptied::PassedOn => -GRACE,
+    };
+    eval.arg(modes).arg(stays).arg(&stored.0);
     eval
 }
 

@@ -44,9 +44,10 @@ use crate::treatment::{Attached, Effect, Treatment, Watch};
 /// - Lineage does not follow a key into another database or server (`MOVE`, `COPY … DB`, `MIGRATE`).
 /// - A blocking pop learns the lineage just after it; a `DEL` of the key in between hides it.
 /// - Nothing is joined from entries that `XRANGE` and the like return inside of a script.
-/// - An ACL must allow `EVAL`, `INFO`, `COMMAND`, `PEXPIRETIME`, and in the keys `antipode:*` the commands
-///   `GET`, `SET`, `MSET`, `APPEND`, `DEL`, `PEXPIRE`, `PEXPIREAT` and `PERSIST`.
-/// - The first write of a process that changes part of a value which expires takes a second round trip.
+/// - An ACL must allow `MULTI`, `EXEC`, `EVAL`, `INFO`, `COMMAND`, `PEXPIRETIME`, and in the keys `antipode:*`
+///   the commands `GET`, `SET`, `MSET`, `APPEND`, `DEL`, `PEXPIRE`, `PEXPIREAT` and `PERSIST`.
+/// - A write that changes part of a value which expires takes a second round trip, the first time that a
+///   process meets its key.
 /// - Commands whose lineage could not be stored, though they were executed, return that error.
 /// - Client-side caching sees the shim's transactions, and caches nothing.
 #[derive(Debug, Clone)]

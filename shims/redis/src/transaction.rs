@@ -1,10 +1,12 @@
 //! A pipeline with its companions inside of the same transaction: an atomic one of the user's, or one that
 //! the shim sends like that because it is less work for the server.
 
-use antipode_lineage::StoreName;
-use redis::{Pipeline, RedisResult, Value};
+use std::collections::HashSet;
 
-use crate::batch::{Expected, Outcome, ask, incomplete, replication};
+use antipode_lineage::StoreName;
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerError, Value};
+
+use crate::batch::{Expected, Outcome, ask, incomplete, is_abort, replication};
 use crate::treatment::{Attached, Companions, Effect, Treatment};
 use crate::{companion, entries};
 
@@ -51,9 +53,10 @@ impl Transaction {
         let (mut ordered, writes): (Vec<_>, Vec<_>) =
             treatments.iter().enumerate().partition(|(_, treatment)| treatment.effect == Effect::Reads);
         ordered.extend(writes);
+        let named_again = named_again(treatments);
         for run in ordered.chunk_by(|(_, a), (_, b)| a.replaces_for_good() && b.replaces_for_good()) {
             match run {
-                [(owner, one)] => add(*owner, one.companions(attached)),
+                [(owner, one)] => add(*owner, one.companions(attached, named_again.contains(owner))),
                 // Several that only replace values share a command.
                 [(owner, _), ..] => {
                     let names = run.iter().flat_map(|(_, each)| each.names());
@@ -88,8 +91,8 @@ impl Transaction {
         let mut outcome = Outcome { replication: replication(&position), ..Outcome::default() };
         let mut users = match executed {
             Value::Array(users) => users,
-            // A command was refused, so none was executed.
-            Value::ServerError(refusal) => return Err(refusal.into()),
+            Value::ServerError(refusal) if is_abort(&refusal) => return Err(refusal.into()),
+            Value::ServerError(refusal) => return Err(no_transaction(store, &refusal)),
             // A watched key changed: none was executed either.
             _ => return Ok(outcome),
         };
@@ -119,4 +122,23 @@ impl Transaction {
         }
         Ok(outcome)
     }
+}
+
+/// The commands of which a key is named by a later one, too.
+fn named_again(treatments: &[Treatment<'_>]) -> HashSet<usize> {
+    let mut later = HashSet::new();
+    let mut again = HashSet::new();
+    for (at, treatment) in treatments.iter().enumerate().rev() {
+        if treatment.names().any(|name| later.contains(name)) {
+            again.insert(at);
+        }
+        later.extend(treatment.names());
+    }
+    again
+}
+
+/// What was executed is not known.
+fn no_transaction(store: StoreName, refusal: &ServerError) -> RedisError {
+    let detail = format!("store {store}: {refusal}: allow MULTI and EXEC");
+    (ErrorKind::Client, "the server takes no transactions", detail).into()
 }

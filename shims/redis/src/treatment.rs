@@ -214,7 +214,10 @@ impl<'a> Treatment<'a> {
     }
 
     /// The commands that store its lineage, or load that of what it read.
-    pub(crate) fn companions(&self, attached: &Attached) -> Companions {
+    ///
+    /// In a transaction they come after all of the user's commands, of which a later one may have moved on what
+    /// this one changed: then its keys are `named_again`.
+    pub(crate) fn companions(&self, attached: &Attached, named_again: bool) -> Companions {
         if !self.has_companions() {
             return Companions::default();
         }
@@ -238,12 +241,16 @@ impl<'a> Treatment<'a> {
                 let commands = load.into_iter().chain(join.into_iter().flatten()).collect();
                 Companions { commands, tell_lifetime }
             }
-            _ => self.bring_in_step(attached).into(),
+            _ => self.by_script(attached, if named_again { Emptied::PassedOn } else { self.emptied }).into(),
         }
     }
 
     /// The command that does whatever is to be done about its companions.
     pub(crate) fn bring_in_step(&self, attached: &Attached) -> Cmd {
+        self.by_script(attached, self.emptied)
+    }
+
+    fn by_script(&self, attached: &Attached, emptied: Emptied) -> Cmd {
         let replaces = self.replaces();
         let touched = self.keys.iter().map(|key| Touched {
             key: key.name,
@@ -256,9 +263,9 @@ impl<'a> Treatment<'a> {
         });
         let touched: SmallVec<[Touched<'_>; 2]> = touched.collect();
         if self.is_opaque {
-            return companion::update(&touched, self.emptied, &Stored::from(&Lineage::everything()));
+            return companion::update(&touched, emptied, &Stored::from(&Lineage::everything()));
         }
-        companion::update(&touched, self.emptied, &attached.stored)
+        companion::update(&touched, emptied, &attached.stored)
     }
 
     /// Whether it can be part of a transaction that the shim makes of a pipeline.

@@ -82,6 +82,18 @@ async fn a_replacement_that_fails_leaves_the_lineage_of_the_value_that_stays() {
     }
 }
 
+/// What a server does not even queue was not executed, so it joins nothing.
+#[tokio::test]
+async fn a_refused_update_leaves_the_lineage_as_it_was() {
+    let (stage, _raw) = alone().await;
+    let () = stage.run(5, "HSET hash a 1").await;
+    for attempt in ["HSET hash a", "APPEND hash"] {
+        let refused = command(attempt).query_async::<Value>(&mut stage.writer(9).await).await;
+        assert!(refused.is_err());
+        assert_eq!(stage.beside("hash").await, 5, "{attempt}");
+    }
+}
+
 #[tokio::test]
 async fn the_lineage_goes_with_its_key_and_expires_with_it() {
     let (stage, mut raw) = alone().await;
@@ -334,6 +346,37 @@ async fn branches_beside_a_value_are_forgotten_before_its_writes() {
     let () = stage.run(7, "EXPIRE busy 1000").await;
     let held = fields(&mut raw, "busy").await;
     assert!(held.len() < 5, "{held:?}");
+}
+
+/// The lineages are brought up to date after all commands of a transaction: by then the keys on the way are gone.
+#[tokio::test]
+async fn what_is_moved_on_in_one_request_takes_its_lineage_along() {
+    let (stage, mut raw) = alone().await;
+    for (setup, moves, to) in [
+        ("SADD a 1", "SUNIONSTORE t a,RENAME t b", "b"),
+        ("SET a 1", "RENAME a t,RENAME t b", "b"),
+        ("SET a 1", "COPY a t,RENAME t b", "b"),
+        ("SADD a 1", "SMOVE a t 1,SMOVE t b 1", "b"),
+        ("RPUSH a 1", "RPOPLPUSH a t,RPOPLPUSH t b", "b"),
+        ("SET a 1", "APPEND a x,RENAME a b", "b"),
+        ("SET a 1", "APPEND a x,RENAME a t,RENAME t b", "b"),
+    ] {
+        for atomic in [false, true] {
+            let () = command("DEL a t b antipode:{t}").query_async(&mut stage.writer(0).await).await.unwrap();
+            let () = stage.run(9, setup).await;
+            let mut batch = pipe();
+            for words in moves.split(',') {
+                batch.add_command(command(words));
+            }
+            if atomic {
+                batch.atomic();
+            }
+            let _: Vec<Value> = batch.query_async(&mut stage.writer(5).await).await.unwrap();
+            assert_eq!(stage.beside(to).await, 9, "{moves}, atomic: {atomic}");
+            // What was on the way is forgotten by itself.
+            assert_ne!(lifetimes(&mut raw, "t").await.1, -1, "{moves}, atomic: {atomic}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -161,6 +161,30 @@ async fn an_acl_that_hides_the_position_leaves_writes_unplaced() {
     assert_eq!(lasts, -1, "its lineage stays rather too long than too short");
 }
 
+/// Commands that were to be one transaction are then executed one by one.
+#[tokio::test]
+async fn an_acl_that_forbids_transactions_hides_no_write() {
+    let stage = Stage::with(RedisOptions::default().replicas(1)).await;
+    let mut raw = stage.raw().await;
+    let rights = ["SETUSER", "app", "on", ">secret", "~*", "+@all", "-multi", "-exec"];
+    let () = cmd("ACL").arg(&rights).query_async(&mut raw).await.unwrap();
+    let url = stage.topology.primary().url().replace("redis://", "redis://app:secret@");
+    let connection = stage::raw_client(&Client::open(url).unwrap()).await;
+    let posts = stage.store.shim(connection);
+    for several in [false, true] {
+        let scope = LineageScope::new();
+        let mut posts = posts.within(scope.clone());
+        let mut write = pipe();
+        write.set("post", 1).ignore();
+        if several {
+            write.set("other", 1).ignore();
+        }
+        let error = write.query_async::<()>(&mut posts).await.unwrap_err();
+        assert!(error.to_string().to_lowercase().contains("multi"), "{error}");
+        assert!(!scope.lineage().is_empty(), "it was executed, several: {several}");
+    }
+}
+
 #[tokio::test]
 async fn a_command_outside_of_any_lineage_does_what_was_chosen() {
     let stage = Stage::with(RedisOptions::default().replicas(0)).await;

@@ -207,10 +207,11 @@ impl Place {
                     }
                     // Refused as a whole: the first to say why is what the user should see.
                     Value::ServerError(abort) => {
+                        // Without `MULTI`, which its ACL may forbid, each command had a fate of its own.
+                        let began = !matches!(queued.first(), Some(Value::ServerError(_)));
+                        let none_was_executed = began && is_abort(&abort);
                         let refusals =
                             queued.into_iter().find(|reply| matches!(reply, Value::ServerError(_)));
-                        // Without `MULTI`, which its ACL may forbid, each command had a fate of its own.
-                        let none_was_executed = is_abort(&abort);
                         (refusals.unwrap_or(Value::ServerError(abort)), Vec::new(), none_was_executed)
                     }
                     _ => return Err(watched(store)),

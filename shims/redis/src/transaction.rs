@@ -16,6 +16,8 @@ pub(crate) struct Transaction {
     pub(crate) pipeline: Pipeline,
     /// The number of replies before that of the transaction, and from there on.
     pub(crate) replies: (usize, usize),
+    /// How many of the latter come before that of the transaction, the first of them about its beginning.
+    queued: usize,
     users: usize,
     /// Whose companions they are, in the order of their replies.
     owners: Vec<(usize, Expected)>,
@@ -67,14 +69,14 @@ impl Transaction {
         }
         let queued = pipeline.len();
         pipeline.cmd("EXEC").add_command(ask());
-        let replies = match whose {
+        let (replies, queued) = match whose {
             Whose::Users => {
                 pipeline.cmd("MULTI").atomic();
-                (1 + queued, 4)
+                ((1 + queued, 4), 0)
             }
-            Whose::Shims => (queued, 2),
+            Whose::Shims => ((0, queued + 2), queued),
         };
-        Self { pipeline, replies, users: treatments.len(), owners }
+        Self { pipeline, replies, queued, users: treatments.len(), owners }
     }
 
     /// Takes the replies apart: none to the user where nothing was executed.
@@ -85,6 +87,13 @@ impl Transaction {
         replies: Vec<Value>,
     ) -> RedisResult<Outcome> {
         let mut replies = replies.into_iter();
+        for (at, reply) in replies.by_ref().take(self.queued).enumerate() {
+            if at == 0
+                && let Value::ServerError(refusal) = reply
+            {
+                return Err(no_transaction(store, &refusal));
+            }
+        }
         let (Some(executed), Some(position)) = (replies.next(), replies.next()) else {
             return Err(incomplete(store));
         };

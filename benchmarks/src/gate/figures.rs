@@ -45,7 +45,7 @@ impl Figures {
 
     pub(super) fn render(&self) -> String {
         let Verdict { records, lost, reordered, violations, repeated, waited } = &self.survival;
-        let Throughput { handlers, reading, sharing, empty, cost_us, parked_share } = &self.throughput;
+        let Throughput { handlers, reading, sharing, afar, empty, cost_us, parked_share } = &self.throughput;
         let stuck = &self.stuck_key;
         format!(
             "\ngate\n\
@@ -59,6 +59,7 @@ impl Figures {
              Records per second when nothing is late, medians of {rounds} rounds in turn ({parked} parked):\n\
              {handlers} handlers, each looks the post up: {reading}\n\
              … by one connection for all:    {sharing}\n\
+             … at a replica 1 ms away:       {afar}\n\
              one handler that does nothing:  {empty}, {cost_us:.2} µs more for a record\n\n\
              One stuck key; p50 / p99 in ms of the other keys' records, medians of turns:\n\
              without {:.2} / {:.2}, with {:.2} / {:.2}, ratio of p99 {:.2}, {} parked\n\n\

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antipode::barrier::Registry;
 use antipode::kafka::{Delivery, Gate as CausalGate};
@@ -24,6 +24,12 @@ use crate::statistics::rounded;
 /// How many handlers look posts up at once.
 const HANDLERS: usize = 16;
 
+/// A round trip to a replica that is not on this machine.
+const AFAR: Duration = Duration::from_millis(1);
+
+/// How many times fewer records are handled there.
+const FEWER: u64 = 10;
+
 /// Medians over the rounds.
 #[derive(Debug, Serialize)]
 pub(super) struct Throughput {
@@ -33,6 +39,9 @@ pub(super) struct Throughput {
     /// The same by one connection for all: how many lookups it sends at once is a matter of their timing,
     /// and of that the throughput.
     pub(super) sharing: Compared,
+    /// Each by a connection of its own to a replica that is a millisecond away: the processors are not at their
+    /// limit then.
+    pub(super) afar: Compared,
     /// One handler that does nothing: what is left is the consumer.
     pub(super) empty: Compared,
     /// What a gate adds to a record that nothing stands against, in microseconds.
@@ -59,13 +68,20 @@ pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Throughput, Fa
         connections.push(raw_connection(&stage.redis.replica).await?);
     }
     let (shared, _) = connections.split_at(1);
+    let (replica, _way) = stage.redis.replica_from(AFAR).await?;
+    let mut afar = Vec::new();
+    for _ in 0..HANDLERS {
+        afar.push(raw_connection(&replica).await?);
+    }
     let runs = Runs { stage, registry, count: u64::from(versions(settings) * settings.keys) };
-    let (mut reading, mut sharing, mut empty, mut parked) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let [mut reading, mut sharing, mut far, mut empty] = [const { Vec::new() }; 4];
+    let (mut parked, mut of) = (0, 0);
     // The first round warms up.
     for round in 0..=settings.rounds {
         for (taken, handlers) in [
             (&mut reading, Handlers::Reading(&connections)),
             (&mut sharing, Handlers::Reading(shared)),
+            (&mut far, Handlers::Afar(&afar)),
             (&mut empty, Handlers::Empty),
         ] {
             let (plain, gate) = match round % 2 {
@@ -78,15 +94,16 @@ pub(super) async fn run(stage: &Stage, settings: &Gate) -> Result<Throughput, Fa
             if round > 0 {
                 taken.push((plain, gate.0));
                 parked += gate.1;
+                of += runs.count(handlers);
             }
         }
     }
-    let of = 3 * runs.count * u64::from(settings.rounds);
     Ok(Throughput {
         handlers: HANDLERS,
         cost_us: median(empty.iter().map(|(plain, gate)| 1e6 / gate - 1e6 / plain)),
         reading: Compared::new(&reading),
         sharing: Compared::new(&sharing),
+        afar: Compared::new(&far),
         empty: Compared::new(&empty),
         parked_share: rounded(parked as f64 / of as f64),
     })
@@ -107,6 +124,8 @@ impl Compared {
 enum Handlers<'a> {
     /// By these connections in turn.
     Reading(&'a [ConnectionManager]),
+    /// The same from [`AFAR`].
+    Afar(&'a [ConnectionManager]),
     Empty,
 }
 
@@ -114,6 +133,7 @@ impl Handlers<'_> {
     fn name(self) -> String {
         match self {
             Self::Reading(connections) => format!("reading-by-{}", connections.len()),
+            Self::Afar(_) => "afar".to_owned(),
             Self::Empty => "empty".to_owned(),
         }
     }
@@ -126,9 +146,18 @@ struct Runs<'a> {
 }
 
 impl Runs<'_> {
+    /// How many records are handled.
+    fn count(&self, handlers: Handlers<'_>) -> u64 {
+        match handlers {
+            Handlers::Afar(_) => (self.count / FEWER).max(1),
+            Handlers::Reading(_) | Handlers::Empty => self.count,
+        }
+    }
+
     /// Records per second from the first to the last, with the driver's own automatic commits.
     async fn plain(&self, round: u32, handlers: Handlers<'_>) -> Result<f64, Failure> {
         let group = format!("antipode-benchmark-plain-{}-{round}", handlers.name());
+        let count = self.count(handlers);
         let config = consuming(&self.stage.kafka.bootstrap(), &group);
         let consumer: StreamConsumer = config.create().map_err(failed("be read"))?;
         consumer.subscribe(&[TOPIC]).map_err(failed("be read"))?;
@@ -137,12 +166,12 @@ impl Runs<'_> {
         let began = Instant::now();
         match handlers {
             Handlers::Empty => {
-                for _ in 1..self.count {
+                for _ in 1..count {
                     std::hint::black_box(consumer.recv().await.map_err(failed("be read"))?.payload_len());
                 }
             }
-            Handlers::Reading(connections) => {
-                let left = Arc::new(Left::of(self.count - 1));
+            Handlers::Reading(connections) | Handlers::Afar(connections) => {
+                let left = Arc::new(Left::of(count - 1));
                 let mut all = JoinSet::new();
                 for to_replica in connections.iter().cycle().take(HANDLERS) {
                     let to_replica = to_replica.clone();
@@ -158,13 +187,14 @@ impl Runs<'_> {
                 ended(all).await?;
             }
         }
-        Ok(self.count as f64 / began.elapsed().as_secs_f64())
+        Ok(count as f64 / began.elapsed().as_secs_f64())
     }
 
     /// The same through a gate, and how many records were parked.
     async fn gate(&self, round: u32, handlers: Handlers<'_>) -> Result<(f64, u64), Failure> {
         let bootstrap = self.stage.kafka.bootstrap();
         let group = format!("antipode-benchmark-gate-{}-{round}", handlers.name());
+        let count = self.count(handlers);
         let gate = CausalGate::builder(&records(&bootstrap)?, &self.registry)
             .config(&consuming(&bootstrap, &group))
             .topics([TOPIC])
@@ -181,15 +211,15 @@ impl Runs<'_> {
         let began = Instant::now();
         match handlers {
             Handlers::Empty => {
-                for _ in 1..self.count {
+                for _ in 1..count {
                     let delivery = gate.recv().await.map_err(failed("be read"))?;
                     std::hint::black_box(delivery.payload().map_or(0, <[u8]>::len));
                     count_parked(&parked, &delivery);
                     delivery.done();
                 }
             }
-            Handlers::Reading(connections) => {
-                let left = Arc::new(Left::of(self.count - 1));
+            Handlers::Reading(connections) | Handlers::Afar(connections) => {
+                let left = Arc::new(Left::of(count - 1));
                 let mut all = JoinSet::new();
                 for to_replica in connections.iter().cycle().take(HANDLERS) {
                     let to_replica = to_replica.clone();
@@ -207,7 +237,7 @@ impl Runs<'_> {
                 ended(all).await?;
             }
         }
-        let rate = self.count as f64 / began.elapsed().as_secs_f64();
+        let rate = count as f64 / began.elapsed().as_secs_f64();
         if let Some(gate) = Arc::into_inner(gate) {
             gate.close().await.map_err(failed("be committed to"))?;
         }

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use super::pairs::Pairs;
 use crate::Failure;
 use crate::cli::Overhead;
+use crate::servers::reached;
 
 /// A primary and a replica at one distance, and what is measured there.
 pub(crate) struct Distance<'a> {
@@ -43,20 +44,4 @@ impl<'a> Distance<'a> {
         let Self { settings, progress, round_trip, .. } = *self;
         Pairs { form, round_trip, rounds: settings.rounds, progress }
     }
-}
-
-/// The server's address at this distance, with the proxy that makes it so.
-///
-/// # Errors
-/// [`Failure`] if the proxy does not start.
-pub(crate) async fn reached<S>(
-    (node, url): (&Node<S>, String),
-    round_trip: Duration,
-) -> Result<(String, Option<Proxy>), Failure> {
-    if round_trip.is_zero() {
-        return Ok((url, None));
-    }
-    let proxy = Proxy::start(node.addr()).await?;
-    proxy.set_delay(round_trip / 2);
-    Ok((url.replace(&node.addr().to_string(), &proxy.addr().to_string()), Some(proxy)))
 }

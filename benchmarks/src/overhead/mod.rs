@@ -7,7 +7,7 @@
 //! the measured time; so the driver's half of the pairs does not pay for it.
 
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb"))]
-pub(crate) mod distance;
+mod distance;
 mod figures;
 #[cfg(feature = "kafka")]
 mod kafka;

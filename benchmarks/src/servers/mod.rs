@@ -6,5 +6,10 @@ pub(crate) mod kafka;
 pub(crate) mod mongodb;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb"))]
+mod reached;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mongodb"))]
+pub(crate) use self::reached::reached;

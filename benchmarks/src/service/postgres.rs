@@ -11,8 +11,8 @@ use sqlx::PgPool;
 
 use super::{AFAR, BODY, Case, apps, of_four_stores};
 use crate::Failure;
-use crate::overhead::distance::reached;
 use crate::servers::postgres::{failed, pool, version};
+use crate::servers::reached;
 
 const TABLE: &str = "CREATE TABLE posts (id int PRIMARY KEY, body bytea NOT NULL)";
 const INSERT: &str = "INSERT INTO posts (id, body) VALUES (1, $1)";

@@ -12,7 +12,7 @@ use redis::{AsyncCommands, Client, RedisResult};
 
 use super::{AFAR, BODY, Case, apps, of_four_stores};
 use crate::Failure;
-use crate::overhead::distance::reached;
+use crate::servers::reached;
 use crate::servers::redis::{failed, raw_connection, version};
 
 const POST: &str = "post";

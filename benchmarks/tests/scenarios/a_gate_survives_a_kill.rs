@@ -13,7 +13,7 @@ fn nothing_is_lost_reordered_or_handled_too_early() {
     }
     assert!(survival["waited"].as_u64().unwrap() > 0, "some posts were late: {shown}");
     assert!(shown["without_gate"].as_f64().unwrap() > 0.0, "without a gate it goes wrong: {shown}");
-    for handlers in ["reading", "sharing", "empty"] {
+    for handlers in ["reading", "sharing", "afar", "empty"] {
         for figure in ["plain_per_second", "gate_per_second", "ratio"] {
             assert!(shown["throughput"][handlers][figure].as_f64().unwrap() > 0.0, "{shown}");
         }

@@ -5,6 +5,8 @@ mod waiting;
 use std::error::Error;
 use std::time::Duration;
 
+#[cfg(feature = "kafka")]
+use antipode_docker::Proxy;
 use antipode_docker::{RedisOptions, RedisTopology};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, Client, InfoDict};
@@ -12,6 +14,8 @@ use redis::{AsyncCommands, Client, InfoDict};
 pub(crate) use self::waiting::Waiting;
 use crate::Failure;
 use crate::cli::Pair;
+#[cfg(feature = "kafka")]
+use crate::servers::reached;
 
 /// What all keys of a run begin with.
 pub(crate) const PREFIX: &str = "antipode-benchmark:";
@@ -39,6 +43,18 @@ impl RedisServers {
         let primary = topology.primary().url();
         let replica = topology.replicas().first().map_or_else(|| primary.clone(), |replica| replica.url());
         Ok(Self { primary, replica, topology: Some(topology) })
+    }
+
+    /// The replica's address where it is so far away, and the way there, which ends with the proxy.
+    #[cfg(feature = "kafka")]
+    pub(crate) async fn replica_from(
+        &self,
+        round_trip: Duration,
+    ) -> Result<(String, Option<Proxy>), Failure> {
+        match self.topology.as_ref().and_then(|topology| topology.replicas().first()) {
+            Some(replica) => reached((replica, replica.url()), round_trip).await,
+            None => Ok((self.replica.clone(), None)),
+        }
     }
 
     /// Delays replication, if the servers were started here.

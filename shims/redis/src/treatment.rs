@@ -305,7 +305,7 @@ impl<'a> Treatment<'a> {
         (takes_time && is_lifetime(time)).then_some([option, time])
     }
 
-    /// Whether, moreover, no key expires afterwards: no script is needed then.
+    /// The same for values that stay for good.
     pub(crate) fn replaces_for_good(&self) -> bool {
         let count = self.arguments.len();
         self.is("SET") && count == 3 || self.is("MSET") && count >= 3 && !count.is_multiple_of(2)

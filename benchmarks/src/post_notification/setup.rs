@@ -1,6 +1,6 @@
 //! What is done before the first round.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use antipode::lineage::LineageScope;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -37,17 +37,14 @@ pub(crate) async fn prepare(stage: &Stage, progress: &ProgressBar) -> Result<(),
 async fn warm(stage: &Stage, access: Access) -> Result<(), Failure> {
     let name = format!("warm-{access:?}-{:x}", rand::random::<u64>());
     let mut post = Post::small(stage.id(&name), 1);
-    let started = Instant::now();
-    LineageScope::new()
-        .run(async {
-            post.reference.session = stage.posts.write(access, &post).await?;
-            while stage.posts.read(access, &post.reference).await?.is_none() {
-                if started.elapsed() > LIMIT {
-                    return Err(Failure::TooLate { what: "replication", seconds: LIMIT.as_secs() });
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            Ok(())
-        })
-        .await
+    let found = LineageScope::new().run(async {
+        post.reference.session = stage.posts.write(access, &post).await?;
+        while stage.posts.read(access, &post.reference).await?.is_none() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    });
+    // Drivers may wait for a server that has fallen silent for as long as that lasts.
+    let late = Failure::TooLate { what: "replication of a post to the replica", seconds: LIMIT.as_secs() };
+    tokio::time::timeout(LIMIT, found).await.unwrap_or(Err(late))
 }
